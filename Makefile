@@ -1,0 +1,48 @@
+# Each target works alone on a fresh clone. `make help` lists them.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+PY := .venv/bin/python
+PORT ?= 8080
+DATA ?= .jishi
+PROTOS := $(shell find protos -name '*.proto' 2>/dev/null)
+
+.PHONY: help setup gen demo up test lint bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
+
+setup: .venv/.installed gen/.generated ## build .venv and gen/, nothing else
+
+gen: .venv/.installed ## generate gen/ from protos/
+	@$(PY) deploy/generate_protos.py && touch gen/.generated
+
+.venv/.installed: requirements/runtime.txt requirements/embedded.txt requirements/build.txt requirements/test.txt
+	@sh deploy/setup_venv.sh
+
+# The folders are listed too, so that a deleted proto is noticed.
+gen/.generated: .venv/.installed deploy/generate_protos.py $(PROTOS) $(sort $(dir $(PROTOS)))
+	@$(PY) deploy/generate_protos.py && touch $@
+
+demo: setup ## the whole story on a throw-away embedded stack (PRODUCTS=file.csv for your own products)
+	@.venv/bin/jishi demo $(if $(PRODUCTS),--products '$(PRODUCTS)')
+
+up: setup ## keep the embedded stack running (PORT=8080, DATA=.jishi)
+	@.venv/bin/jishi up --port $(PORT) --data '$(DATA)' --sandbox
+
+lint: setup ## ruff, mypy, import-linter, buf, no machine paths
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+	@.venv/bin/buf lint
+	@$(PY) tests/contract/tracked_text.py
+
+test: lint ## lint, then every test with branch coverage of services/
+	@sh tests/run.sh
+
+bench: setup ## figures: JSON lines and a table
+	@$(PY) -m tests.bench
+
+clean: ## remove what make made (.venv, gen/, caches); data in .jishi/ stays
+	rm -rf .venv gen jishi.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
