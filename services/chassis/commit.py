@@ -1,0 +1,360 @@
+"""The only place that writes: one command, event or timer = one conditional write.
+
+``create`` inserts a document that carries its events. ``change`` is read → decide → one conditional update of one document that
+changes the state, bumps the version, appends the promised events and remembers the cause. ``Transaction`` does several documents
+as one ``client.bulk_write``, comparing matched counts because an unmatched guard does not abort by itself.
+
+Every update has ``applied.id ≠ this id`` in its filter, so a retry by a driver or a client never adds twice. ``applied`` keeps the
+last 64 to 96 ids in the document; older ones move to ``applied_archive``, so a cause is recognised for ever.
+"""
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from pymongo import InsertOne, UpdateOne
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError, ClientBulkWriteException, DuplicateKeyError, OperationFailure, PyMongoError
+
+from services.chassis import clock, events
+from services.chassis.decisions import Change, Fact, Keep
+from services.chassis.errors import Refusal, not_found
+from services.chassis.mongo import Client, Database, Document, is_conflict
+
+APPLIED_KEPT: Final = 64
+APPLIED_SPILL: Final = 32
+OUTBOX_LIMIT: Final = 256
+PATIENCE_S: Final = 5.0
+TIMER_SLOTS: Final = 64
+HANDLED_KEPT: Final = timedelta(days=30)
+_DUPLICATE_KEY: Final = 11000
+
+Rows = Collection[Document]
+Decide = Callable[[Document], "Change | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a write happens, and the id under which it happens once.
+
+    ``id``: ``cmd:…`` (caller, rpc, request id), ``evt:handler:event id`` or ``tmr:name:document:version``; ``hash``: of the
+    request body, so that the same key with another body is told apart; ``causation``/``traceparent`` go into the events.
+    """
+
+    id: str
+    hash: str = ""
+    causation: str = ""
+    traceparent: str = ""
+
+    def part(self, name: str) -> "Cause":
+        """The cause of one of several writes that one command makes."""
+        return Cause(f"{self.id}/{name}", self.hash, self.causation, self.traceparent)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a write came to: the document as it now is, the remembered answer, and whether the cause had been applied before."""
+
+    document: Document
+    answer: Any = None
+    replayed: bool = False
+    changed: bool = True
+
+
+class Taken(Exception):  # noqa: N818 - an answer, not a fault
+    """A unique key of a new document belongs to another one. ``key``: the fields of the index, where the database tells."""
+
+    def __init__(self, key: tuple[str, ...]) -> None:
+        """Keep the fields that collided."""
+        super().__init__(f"taken: {key}")
+        self.key = key
+
+
+class Shortfall(Exception):  # noqa: N818 - an answer, not a fault
+    """A guard of a transaction was unmet; nothing was written. Read again and classify."""
+
+
+# ------------------------------------------------------------------------------------------------------------- one document
+
+
+def create(rows: Rows, document: Mapping[str, Any], cause: Cause, *, facts: tuple[Fact, ...] = (), due: datetime | None = None) -> Outcome:
+    """Insert ``document`` (with ``_id``) for ``cause``; a replay answers with the document that is there.
+
+    The collection is declared ``keyed``. Raises Refusal IDEMPOTENCY_KEY_REUSED for the same key with another body, Taken when
+    another unique key collides.
+    """
+    prepared = prepare(rows, document, cause, facts=facts, due=due)
+    try:
+        rows.insert_one(prepared)
+    except DuplicateKeyError as error:
+        found = rows.find_one({"created_by": cause.id})
+        if found is None:
+            raise Taken(tuple((error.details or {}).get("keyPattern", {}))) from error
+        return created_before(found, cause)
+    return Outcome(prepared)
+
+
+def created_before(found: Document, cause: Cause) -> Outcome:
+    """The outcome of a create whose document exists. Raises Refusal when the body differs."""
+    _same_body(found.get("created_hash", ""), cause)
+    return Outcome(found, replayed=True, changed=False)
+
+
+def prepare(
+    rows: Rows, document: Mapping[str, Any], cause: Cause, *, facts: tuple[Fact, ...] = (), due: datetime | None = None
+) -> Document:
+    """``document`` as it is inserted: version, times, key, timer and the promised events. For bulk inserts in a Transaction."""
+    now = clock.business()
+    prepared: Document = {
+        **document,
+        "version": max(1, len(facts)),
+        "created_at": now,
+        "updated_at": now,
+        "created_by": cause.id,
+        "created_hash": cause.hash,
+        "applied": [],
+    }
+    if due is not None:
+        prepared.update(_timer(document["_id"], due))
+    if facts:
+        prepared["outbox"] = _envelopes(rows, document["_id"], facts, 0, cause)
+        prepared["outbox_at"] = clock.wall_ms()
+    return prepared
+
+
+def change(
+    rows: Rows,
+    identity: Any,  # noqa: ANN401 - any id
+    cause: Cause,
+    decide: Decide,
+    *,
+    kind: str = "",
+    patience_s: float = PATIENCE_S,
+    fetch: bool = True,
+) -> Outcome:
+    """Change one document for ``cause``: read, ``decide(document)``, one conditional update.
+
+    With ``fetch`` the outcome holds the document read again after the write; without, as it was before (one round trip less).
+
+    ``decide`` is pure and may run several times; it raises Refusal, or answers None when there is nothing to do. When another
+    writer was faster it is asked again with the newer document, at most for ``patience_s``. Raises Refusal NOT_FOUND (``kind``
+    names it), IDEMPOTENCY_KEY_REUSED, BACKLOG_FULL, or VERSION_CONFLICT when the guard of the change stays unmet.
+    """
+    until = time.monotonic() + patience_s
+    document = rows.find_one({"_id": identity})
+    while True:
+        if document is None:
+            raise not_found(kind or rows.name, str(identity))
+        before = applied(rows, document, cause)
+        if before is not None:
+            return before
+        wanted = decide(document)
+        if wanted is None:
+            return Outcome(document, changed=False)
+        if write(rows, document, wanted, cause):
+            after = rows.find_one({"_id": identity}) if fetch else None
+            return Outcome(after or document, wanted.answer)
+        version, document = document["version"], rows.find_one({"_id": identity})
+        unmoved = document is not None and document["version"] == version and not _is_applied(document, cause)
+        if unmoved or time.monotonic() > until:
+            raise Refusal("VERSION_CONFLICT", f"{kind or rows.name} {identity} kept changing; try again", retry_after_s=1)
+        time.sleep(random.uniform(0, 0.005))  # noqa: S311 - spreads writers, no secret
+
+
+def applied(rows: Rows, document: Document, cause: Cause) -> Outcome | None:
+    """The first outcome, if ``cause`` was applied to ``document`` before; else None. Raises Refusal when the body differs."""
+    for entry in document.get("applied", ()):
+        if entry["id"] == cause.id:
+            _same_body(entry.get("hash", ""), cause)
+            return Outcome(document, entry.get("answer"), replayed=True, changed=False)
+    if document.get("archived"):
+        entry = rows.database["applied_archive"].find_one({"_id": _archive_id(rows, document, cause.id)})
+        if entry is not None:
+            _same_body(entry.get("hash", ""), cause)
+            return Outcome(document, entry.get("answer"), replayed=True, changed=False)
+    return None
+
+
+def write(rows: Rows, document: Document, wanted: Change, cause: Cause) -> bool:
+    """Write ``wanted`` onto exactly this version of ``document``; False when it had moved or a guard is unmet."""
+    spill(rows, document)
+    condition, update = render(rows, document, wanted, cause)
+    return rows.update_one(condition, update).matched_count == 1
+
+
+def render(rows: Rows, document: Document, wanted: Change, cause: Cause) -> tuple[Document, Document]:
+    """The filter and the update of one conditional write on this version of ``document``."""
+    version = document["version"]
+    step = max(1, len(wanted.facts))
+    condition: Document = {"_id": document["_id"], "version": version, "applied.id": {"$ne": cause.id}, **wanted.guard}
+    entry: Document = {"id": cause.id}
+    if cause.hash:
+        entry["hash"] = cause.hash
+    if wanted.answer is not None:
+        entry["answer"] = wanted.answer
+    fields: Document = {**wanted.set, "version": version + step, "updated_at": clock.business()}
+    removed = dict.fromkeys(wanted.unset, "")
+    if wanted.due is None:
+        removed.update({"due_at": "", "slot": ""})
+    elif not isinstance(wanted.due, Keep):
+        fields.update(_timer(document["_id"], wanted.due))
+    pushed: Document = {name: {"$each": items} for name, items in wanted.push.items()}
+    full = len(document.get("applied", ())) >= APPLIED_KEPT + APPLIED_SPILL
+    pushed["applied"] = {"$each": [entry], "$slice": -APPLIED_KEPT} if full else {"$each": [entry]}
+    if full:
+        fields["archived"] = True
+    update: Document = {"$set": fields, "$push": pushed}
+    if wanted.facts:
+        if len(document.get("outbox", ())) + len(wanted.facts) > OUTBOX_LIMIT:
+            raise Refusal("BACKLOG_FULL", "too many events of this document wait to be sent; try again", retry_after_s=1)
+        pushed["outbox"] = {"$each": _envelopes(rows, document["_id"], wanted.facts, version, cause)}
+        update["$min"] = {"outbox_at": clock.wall_ms()}
+    for operator, values in (("$inc", dict(wanted.inc)), ("$unset", removed), ("$pull", dict(wanted.pull))):
+        if values:
+            update[operator] = values
+    return condition, update
+
+
+def spill(rows: Rows, document: Document) -> None:
+    """Before ``applied`` is cut, copy what will be cut to the archive. Copying twice is harmless: ids are derived."""
+    entries = document.get("applied", ())
+    if len(entries) < APPLIED_KEPT + APPLIED_SPILL:
+        return
+    old = [{**entry, "_id": _archive_id(rows, document, entry["id"])} for entry in entries[: APPLIED_SPILL + 1]]
+    try:
+        rows.database["applied_archive"].insert_many(old, ordered=False)
+    except BulkWriteError as error:
+        if any(problem["code"] != _DUPLICATE_KEY for problem in error.details["writeErrors"]):
+            raise
+
+
+def _archive_id(rows: Rows, document: Document, cause_id: str) -> str:
+    return f"{rows.name}:{document['_id']}:{cause_id}"
+
+
+def _is_applied(document: Document, cause: Cause) -> bool:
+    return any(entry["id"] == cause.id for entry in document.get("applied", ()))
+
+
+def _same_body(known: str, cause: Cause) -> None:
+    if known and cause.hash and known != cause.hash:
+        raise Refusal("IDEMPOTENCY_KEY_REUSED", "this idempotency key was used with another request; use a new key for a new request")
+
+
+def _timer(identity: Any, due: datetime) -> Document:  # noqa: ANN401 - any id
+    return {"due_at": clock.ms(due), "slot": sum(str(identity).encode()) % TIMER_SLOTS}
+
+
+def _envelopes(rows: Rows, identity: Any, facts: tuple[Fact, ...], version: int, cause: Cause) -> list[events.Envelope]:  # noqa: ANN401
+    entity = f"{rows.database.name}.{rows.name}:{identity}"
+    return [
+        events.pack(
+            fact,
+            entity=entity,
+            subject=str(identity),
+            sequence=version + number,
+            causation=cause.causation or cause.id,
+            traceparent=cause.traceparent,
+        )
+        for number, fact in enumerate(facts, start=1)
+    ]
+
+
+# ---------------------------------------------------------------------------------------------------------- several documents
+
+
+@dataclass(slots=True)
+class Transaction:
+    """Several documents in one ``client.bulk_write`` inside one transaction: all of it or nothing.
+
+    Every update must match exactly one document; a shortfall aborts. Updates that add up (``$inc``) stand beside a row of their
+    own, inserted under an id derived from the cause, so that a second run meets DuplicateKey.
+    """
+
+    client: Client
+    operations: list[Any] = field(default_factory=list)
+    _matching: int = 0
+    _inserting: int = 0
+    _spills: list[tuple[Rows, Document]] = field(default_factory=list)
+
+    def insert(self, rows: Rows, *documents: Document) -> "Transaction":
+        """Insert documents (made by ``prepare`` where they are aggregates, or plain rows)."""
+        for document in documents:
+            self.operations.append(InsertOne(document, namespace=_namespace(rows)))
+        self._inserting += len(documents)
+        return self
+
+    def change(self, rows: Rows, document: Document, wanted: Change, cause: Cause) -> "Transaction":
+        """The same conditional write as ``commit.change`` makes, on this version of an aggregate."""
+        condition, update = render(rows, document, wanted, cause)
+        self._spills.append((rows, document))
+        return self.update(rows, condition, update)
+
+    def update(self, rows: Rows, condition: Document, update: Document | list[Document]) -> "Transaction":
+        """A guarded update that must match exactly one document."""
+        self.operations.append(UpdateOne(condition, update, namespace=_namespace(rows)))
+        self._matching += 1
+        return self
+
+    def handled(self, database: Database, row_id: str, *, waited: bool) -> "Transaction":
+        """Mark a delivery done as the first write (``once``): ``row_id`` is handler and event id; ``waited`` if a row is there already."""
+        rows = database["handled"]
+        done = {"state": "done", "expire_at": clock.wall() + HANDLED_KEPT}
+        if waited:
+            condition = {"_id": row_id, "state": {"$ne": "done"}}
+            operation: Any = UpdateOne(condition, {"$set": done, "$unset": {"next_at": "", "entity": ""}}, namespace=_namespace(rows))
+            self._matching += 1
+        else:
+            operation = InsertOne({"_id": row_id, **done}, namespace=_namespace(rows))
+            self._inserting += 1
+        self.operations.insert(0, operation)
+        return self
+
+    def commit(self, *, patience_s: float = PATIENCE_S) -> None:
+        """Run it. Write conflicts with other transactions are tried again for ``patience_s``.
+
+        Raises Shortfall (a guard was unmet), Taken (a unique key is there already); nothing is written then.
+        """
+        for rows, document in self._spills:
+            spill(rows, document)
+        until = time.monotonic() + patience_s
+        pause = 0.001
+        while True:
+            try:
+                self._attempt()
+            except OperationFailure as error:
+                if not is_conflict(error) or time.monotonic() > until:
+                    raise
+            except ClientBulkWriteException as error:
+                conflict = isinstance(error.error, OperationFailure) and is_conflict(error.error)
+                if not (conflict or _lost(error)) or time.monotonic() > until:
+                    raise _translated(error) from error
+            else:
+                return
+            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads writers, no secret
+            pause = min(pause * 2, 0.05)
+
+    def _attempt(self) -> None:
+        with self.client.start_session() as session, session.start_transaction():
+            result = self.client.bulk_write(self.operations, session=session, ordered=True)
+            if result.matched_count != self._matching or result.inserted_count != self._inserting:
+                raise Shortfall
+
+
+def _namespace(rows: Rows) -> str:
+    return f"{rows.database.name}.{rows.name}"
+
+
+def _lost(error: ClientBulkWriteException) -> bool:
+    codes = {problem.get("code") for problem in error.write_errors}
+    return bool(codes & {112, 251}) or error.has_error_label("TransientTransactionError")
+
+
+def _translated(error: ClientBulkWriteException) -> Exception:
+    for problem in error.write_errors:
+        if problem.get("code") == _DUPLICATE_KEY:
+            return Taken(tuple(problem.get("keyPattern", {})))
+    return error.error if isinstance(error.error, PyMongoError) else error

@@ -1,0 +1,128 @@
+"""What a worker does, as declarations: handlers of events and timers. No broker, no nameko here, so that audits and tests can ask too.
+
+A handler is three functions: ``load`` reads what the decision needs, ``decide`` (pure, in the model) says apply, done, stale or
+early, ``apply`` writes. ``jishi audit`` asks ``load`` and ``decide`` again for every event in the logs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from services.chassis import commit
+from services.chassis.commit import Cause
+from services.chassis.decisions import Change, Decision, Verdict
+from services.chassis.events import Event
+from services.chassis.mongo import Collection, Database, Document
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event on its way through one handler."""
+
+    database: Database
+    event: Event
+    cause: Cause
+    """``evt:<service>.<handler>:<event id>``"""
+    row_id: str
+    """``<service>.<handler>:<event id>``: the id of its ``handled`` row (for ``Transaction.handled``)."""
+    waited: bool
+    """Whether that row exists already (the delivery waited or was parked before)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One event type, one effect. ``name`` is unique in the service and names the queue ``<service>.<name>``.
+
+    ``load(database, event)`` → state (None when nothing is there); ``decide(state, event)`` → Decision, pure;
+    ``apply(delivery, state, decision)`` writes (through ``commit``; several documents: a Transaction whose first write is
+    ``handled``). ``entity(event)``: the local thing that early events wait for, by default the subject.
+    """
+
+    event_type: str
+    name: str
+    load: Callable[[Database, Event], Any]
+    decide: Callable[[Any, Event], Decision]
+    apply: Callable[[Delivery, Any, Decision], None]
+    entity: Callable[[Event], str] = field(default=lambda event: event.subject)
+
+
+def on_document(
+    event_type: str,
+    name: str,
+    collection: str,
+    decide: Callable[[Document | None, Event], Decision],
+    *,
+    key: Callable[[Event], Any] = lambda event: event.subject,
+) -> Handler:
+    """A handler whose whole effect is one document of ``collection``, found by ``key(event)`` as ``_id``.
+
+    ``decide(document or None, event)`` answers APPLY with the Change. A cause applied before counts as done.
+    """
+
+    def load(database: Database, event: Event) -> Document | None:
+        return database[collection].find_one({"_id": key(event)})
+
+    def apply(delivery: Delivery, _state: Document | None, _decision: Decision) -> None:
+        def again(document: Document) -> Change | None:
+            decision = decide(document, delivery.event)
+            return decision.change if decision.verdict is Verdict.APPLY else None
+
+        commit.change(delivery.database[collection], key(delivery.event), delivery.cause, again, fetch=False)
+
+    return Handler(event_type, name, load, decide, apply, entity=lambda event: str(key(event)))
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """What happens to documents of ``collection`` whose ``due_at`` has come (business time).
+
+    ``fire(database, document, now, cause)`` makes its effect through ``commit`` under ``cause``
+    (``tmr:<service>.<collection>:<id>:<version>``), and moves or clears the timer in the same write; the write is the claim.
+    """
+
+    collection: str
+    fire: Callable[[Database, Document, datetime, Cause], None]
+
+
+def timer_on_document(collection: str, decide: Callable[[Document, datetime], Change | None]) -> Timer:
+    """A timer whose whole effect is one document: ``decide(document, now)`` answers the Change, or None to leave it alone."""
+
+    def fire(database: Database, document: Document, now: datetime, cause: Cause) -> None:
+        commit.change(database[collection], document["_id"], cause, lambda found: decide(found, now), fetch=False)
+
+    return Timer(collection, fire)
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Everything the worker process of one service does; each service's ``worker.py`` holds one as ``WORKER``."""
+
+    service: str
+    collections: tuple[Collection, ...]
+    handlers: tuple[Handler, ...] = ()
+    timers: tuple[Timer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Long work leased from the database by the jobs process; each service's ``jobs.py`` holds its own as ``JOBS``.
+
+    Rows of ``collection`` with an integer ``next_at`` (wall ms, sparse index) wait to be worked on. ``run(run)`` does as much as
+    it can, keeps its lease by ``run.keep()`` between steps, and leaves the row without ``next_at`` when all is done.
+    """
+
+    collection: str
+    name: str
+    run: Callable[["JobRun"], None]
+
+
+class JobRun:
+    """One lease on one row; defined by ``services.chassis.jobs``, here for the types."""
+
+    database: Database
+    row: Document
+
+    def keep(self) -> None:
+        """Prolong the lease. Raises LeaseLost when another process holds it now."""
+        raise NotImplementedError

@@ -1,0 +1,77 @@
+"""Everything that may differ between two installations, read from the environment once."""
+
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SERVICES: Final = ("accounts", "catalog", "orders", "payments", "disputes", "broadcast")
+"""The services that have a gRPC server and a worker, in the order of their default ports."""
+
+MEMORY_BROKER: Final = "memory://"
+
+
+class Settings(BaseSettings):
+    """``JISHI_*`` variables; ``MONGO_URI`` and ``AMQP_URI`` go without the prefix because other tools use them too."""
+
+    model_config = SettingsConfigDict(env_prefix="JISHI_", extra="ignore", frozen=True, populate_by_name=True)
+
+    mongo_uri: str = Field("mongodb://127.0.0.1:27017", validation_alias=AliasChoices("MONGO_URI", "mongo_uri"))
+    amqp_uri: str = Field(MEMORY_BROKER, validation_alias=AliasChoices("AMQP_URI", "amqp_uri"))
+    db_prefix: str = ""
+    """Put before every database name: several worlds on one database server (tests)."""
+    data_dir: Path = Path(".jishi")
+    """Keys, bootstrap secret, embedded database, channel credentials."""
+    sandbox: bool = False
+    """Movable business clock and the sandbox doors."""
+    embedded: bool = False
+    """Database without replica set: no majority concern, no change streams."""
+    listen: dict[str, str] = Field(default_factory=dict)
+    """Service → host:port where its gRPC server listens (JSON). Default 127.0.0.1:50051 and up."""
+    rpc: dict[str, str] = Field(default_factory=dict)
+    """Service → addresses (comma separated) where clients find it (JSON). Default: where it listens."""
+    gateway_listen: str = "127.0.0.1:8080"
+    base_url: str = "http://127.0.0.1:8080"
+    """Where the gateway is reached from outside (notification URLs, shelf links)."""
+    channel_listen: str = "127.0.0.1:8090"
+    channel_url: str = "http://127.0.0.1:8090"
+    keys_dir: Path | None = None
+    """Ed25519 keys of the services. Default: ``data_dir/keys``."""
+    jwks_url: str = ""
+    """Where the public keys are read from when they are not in ``keys_dir``."""
+    bootstrap_secret: str = ""
+    rpc_threads: int = 16
+    rpc_timeout_s: float = 10.0
+    worker_concurrency: int = 10
+    log_level: str = "INFO"
+    log_format: str = "json"
+    metrics_listen: dict[str, str] = Field(default_factory=dict)
+    """Role (server, worker, jobs) → host:port of its Prometheus page. Empty: off."""
+    otlp_endpoint: str = ""
+    """OTLP over HTTP. Empty: traces are carried but not exported."""
+
+    def listen_address(self, service: str) -> str:
+        """Where ``service``'s gRPC server listens."""
+        return self.listen.get(service) or f"127.0.0.1:{50051 + SERVICES.index(service)}"
+
+    def rpc_addresses(self, service: str) -> str:
+        """Where a client finds ``service``: one address or several, comma separated."""
+        return self.rpc.get(service) or self.listen_address(service)
+
+    @property
+    def keys(self) -> Path:
+        """The folder of key files."""
+        return self.keys_dir or self.data_dir / "keys"
+
+    @property
+    def memory_broker(self) -> bool:
+        """Whether events travel inside one worker process only."""
+        return self.amqp_uri.startswith("memory:")
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()
