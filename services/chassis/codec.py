@@ -78,7 +78,7 @@ def _reading_plan(descriptor: Descriptor) -> tuple[tuple[str, bool, Convert], ..
 
 def _reader(field: FieldDescriptor) -> Convert:
     if _is_map(field):
-        value = _single_reader(field.message_type.fields_by_name["value"])
+        value = _single_reader(_map_value(field))
         return lambda mapping: {key: value(mapping[key]) for key in mapping}
     single = _single_reader(field)
     if field.is_repeated:
@@ -95,11 +95,11 @@ def _single_reader(field: FieldDescriptor) -> Convert:
     return _same
 
 
-def _same(value: Any) -> Any:  # noqa: ANN401 - whatever the field holds
+def _same(value: Any) -> Any:
     return value
 
 
-def _moment(stamp: Any) -> datetime:  # noqa: ANN401 - a Timestamp
+def _moment(stamp: Any) -> datetime:
     return _EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000)
 
 
@@ -127,7 +127,9 @@ def from_json(kind: type[M], values: Mapping[str, Any]) -> M:
     return message
 
 
-def _fill(message: Message, values: Mapping[str, Any], path: str, *, strict: bool, problems: list[Violation] | None = None) -> None:
+def _fill(
+    message: Message, values: Mapping[str, Any], path: str, *, strict: bool, problems: list[Violation] | None = None
+) -> None:
     plan = _writing_plan(message.DESCRIPTOR)
     for name, value in values.items():
         if value is None:
@@ -162,19 +164,19 @@ def _writer(field: FieldDescriptor) -> Write:
     name = field.name
     if field.is_repeated:
 
-        def write_list(message: Any, value: Any, path: str, *_: Any) -> None:  # noqa: ANN401
+        def write_list(message: Any, value: Any, path: str, *_: Any) -> None:
             items = _sequence(value, path + name)
             getattr(message, name).extend([parse(item, f"{path}{name}[{i}]") for i, item in enumerate(items)])
 
         return write_list
     if field.message_type is not None:
 
-        def write_moment(message: Any, value: Any, path: str, *_: Any) -> None:  # noqa: ANN401
+        def write_moment(message: Any, value: Any, path: str, *_: Any) -> None:
             getattr(message, name).CopyFrom(parse(value, path + name))
 
         return write_moment
 
-    def write(message: Any, value: Any, path: str, *_: Any) -> None:  # noqa: ANN401
+    def write(message: Any, value: Any, path: str, *_: Any) -> None:
         setattr(message, name, parse(value, path + name))
 
     return write
@@ -183,7 +185,7 @@ def _writer(field: FieldDescriptor) -> Write:
 def _message_writer(field: FieldDescriptor) -> Write:
     name = field.name
 
-    def write(message: Any, value: Any, path: str, strict: bool, problems: list[Violation] | None) -> None:  # noqa: ANN401, FBT001
+    def write(message: Any, value: Any, path: str, strict: bool, problems: list[Violation] | None) -> None:
         target = getattr(message, name)
         target.SetInParent()
         _fill(target, _mapping(value, path + name), f"{path}{name}.", strict=strict, problems=problems)
@@ -194,20 +196,26 @@ def _message_writer(field: FieldDescriptor) -> Write:
 def _messages_writer(field: FieldDescriptor) -> Write:
     name = field.name
 
-    def write(message: Any, value: Any, path: str, strict: bool, problems: list[Violation] | None) -> None:  # noqa: ANN401, FBT001
+    def write(message: Any, value: Any, path: str, strict: bool, problems: list[Violation] | None) -> None:
         target = getattr(message, name)
         for i, item in enumerate(_sequence(value, path + name)):
-            _fill(target.add(), _mapping(item, f"{path}{name}[{i}]"), f"{path}{name}[{i}].", strict=strict, problems=problems)
+            _fill(
+                target.add(),
+                _mapping(item, f"{path}{name}[{i}]"),
+                f"{path}{name}[{i}].",
+                strict=strict,
+                problems=problems,
+            )
 
     return write
 
 
 def _map_writer(field: FieldDescriptor) -> Write:
     name = field.name
-    value_field = field.message_type.fields_by_name["value"]
+    value_field = _map_value(field)
     parse = None if value_field.message_type is not None else _parser(value_field)
 
-    def write(message: Any, value: Any, path: str, strict: bool, problems: list[Violation] | None) -> None:  # noqa: ANN401, FBT001
+    def write(message: Any, value: Any, path: str, strict: bool, problems: list[Violation] | None) -> None:
         target = getattr(message, name)
         for key, item in _mapping(value, path + name).items():
             where = f"{path}{name}.{key}"
@@ -234,11 +242,11 @@ def _parser(field: FieldDescriptor) -> Callable[[Any, str], Any]:
 
 
 def _integer_parser(low: int, high: int) -> Callable[[Any, str], int]:
-    def parse(value: Any, path: str) -> int:  # noqa: ANN401
+    def parse(value: Any, path: str) -> int:
         number = value
-        if isinstance(value, str) and value.lstrip("-").isdecimal() and value.isascii() and len(value) <= 20:  # noqa: PLR2004 - digits of 2^64
-            number = int(value)
-        elif isinstance(value, float) and value.is_integer():
+        if (isinstance(value, str) and value.lstrip("-").isdecimal() and value.isascii() and len(value) <= 20) or (
+            isinstance(value, float) and value.is_integer()
+        ):
             number = int(value)
         if not isinstance(number, int) or isinstance(number, bool):
             raise BadValueError(path, f"must be a whole number, not {_show(value)}")
@@ -253,7 +261,7 @@ def _enum_parser(enum: EnumDescriptor) -> Callable[[Any, str], int]:
     names = _enum_names(enum)
     known = ", ".join(name for name in names if name)
 
-    def parse(value: Any, path: str) -> int:  # noqa: ANN401
+    def parse(value: Any, path: str) -> int:
         if isinstance(value, str) and value.lower() in names:
             return names[value.lower()]
         raise BadValueError(path, f"must be one of {known}; got {_show(value)}")
@@ -261,7 +269,7 @@ def _enum_parser(enum: EnumDescriptor) -> Callable[[Any, str], int]:
     return parse
 
 
-def _parse_bool(value: Any, path: str) -> bool:  # noqa: ANN401
+def _parse_bool(value: Any, path: str) -> bool:
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and value.lower() in ("true", "false", "1", "0"):
@@ -269,7 +277,7 @@ def _parse_bool(value: Any, path: str) -> bool:  # noqa: ANN401
     raise BadValueError(path, f"must be true or false, not {_show(value)}")
 
 
-def _parse_text(value: Any, path: str) -> str:  # noqa: ANN401
+def _parse_text(value: Any, path: str) -> str:
     if not isinstance(value, str):
         raise BadValueError(path, f"must be text, not {_show(value)}")
     try:
@@ -279,7 +287,7 @@ def _parse_text(value: Any, path: str) -> str:  # noqa: ANN401
     return value
 
 
-def _parse_bytes(value: Any, path: str) -> bytes:  # noqa: ANN401
+def _parse_bytes(value: Any, path: str) -> bytes:
     if isinstance(value, bytes):
         return value
     try:
@@ -288,13 +296,13 @@ def _parse_bytes(value: Any, path: str) -> bytes:  # noqa: ANN401
         raise BadValueError(path, "must be base64 text") from error
 
 
-def _parse_number(value: Any, path: str) -> float:  # noqa: ANN401
+def _parse_number(value: Any, path: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadValueError(path, f"must be a number, not {_show(value)}")
     return float(value)
 
 
-def _parse_moment(value: Any, path: str) -> Timestamp:  # noqa: ANN401
+def _parse_moment(value: Any, path: str) -> Timestamp:
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
@@ -306,21 +314,28 @@ def _parse_moment(value: Any, path: str) -> Timestamp:  # noqa: ANN401
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 
-def _mapping(value: Any, path: str) -> Mapping[str, Any]:  # noqa: ANN401
+def _mapping(value: Any, path: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise BadValueError(path, f"must be an object, not {_show(value)}")
     return value
 
 
-def _sequence(value: Any, path: str) -> Sequence[Any]:  # noqa: ANN401
+def _sequence(value: Any, path: str) -> Sequence[Any]:
     if isinstance(value, str | bytes) or not isinstance(value, Sequence):
         raise BadValueError(path, f"must be a list, not {_show(value)}")
     return value
 
 
-def _show(value: Any) -> str:  # noqa: ANN401
+def _show(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."  # noqa: PLR2004 - enough to recognise it
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _map_value(field: FieldDescriptor) -> FieldDescriptor:
+    entry = field.message_type
+    if entry is None:
+        raise TypeError(field.name)
+    return entry.fields_by_name["value"]
 
 
 def _is_map(field: FieldDescriptor) -> bool:
@@ -330,7 +345,9 @@ def _is_map(field: FieldDescriptor) -> bool:
 @cache
 def _enum_names(enum: EnumDescriptor) -> dict[str, int]:
     """``{"": 0, "paid": 1, …}`` for an enum whose values begin with its own name."""
-    prefix = "".join(("_" if i and letter.isupper() else "") + letter.upper() for i, letter in enumerate(enum.name)) + "_"
+    prefix = (
+        "".join(("_" if i and letter.isupper() else "") + letter.upper() for i, letter in enumerate(enum.name)) + "_"
+    )
     names = {value.name.removeprefix(prefix).lower(): value.number for value in enum.values if value.number}
     return {"": 0, **names}
 

@@ -22,7 +22,7 @@ from pymongo.errors import BulkWriteError, ClientBulkWriteException, DuplicateKe
 from services.chassis import clock, events
 from services.chassis.decisions import Change, Fact, Keep
 from services.chassis.errors import Refusal, not_found
-from services.chassis.mongo import Client, Database, Document, is_conflict
+from services.chassis.mongo import WRITE_CONFLICTS, Client, Database, Document, is_conflict
 
 APPLIED_KEPT: Final = 64
 APPLIED_SPILL: Final = 32
@@ -64,7 +64,7 @@ class Outcome:
     changed: bool = True
 
 
-class Taken(Exception):  # noqa: N818 - an answer, not a fault
+class Taken(Exception):
     """A unique key of a new document belongs to another one. ``key``: the fields of the index, where the database tells."""
 
     def __init__(self, key: tuple[str, ...]) -> None:
@@ -73,14 +73,16 @@ class Taken(Exception):  # noqa: N818 - an answer, not a fault
         self.key = key
 
 
-class Shortfall(Exception):  # noqa: N818 - an answer, not a fault
+class Shortfall(Exception):
     """A guard of a transaction was unmet; nothing was written. Read again and classify."""
 
 
 # ------------------------------------------------------------------------------------------------------------- one document
 
 
-def create(rows: Rows, document: Mapping[str, Any], cause: Cause, *, facts: tuple[Fact, ...] = (), due: datetime | None = None) -> Outcome:
+def create(
+    rows: Rows, document: Mapping[str, Any], cause: Cause, *, facts: tuple[Fact, ...] = (), due: datetime | None = None
+) -> Outcome:
     """Insert ``document`` (with ``_id``) for ``cause``; a replay answers with the document that is there.
 
     The collection is declared ``keyed``. Raises Refusal IDEMPOTENCY_KEY_REUSED for the same key with another body, Taken when
@@ -127,7 +129,7 @@ def prepare(
 
 def change(
     rows: Rows,
-    identity: Any,  # noqa: ANN401 - any id
+    identity: Any,
     cause: Cause,
     decide: Decide,
     *,
@@ -160,7 +162,9 @@ def change(
         version, document = document["version"], rows.find_one({"_id": identity})
         unmoved = document is not None and document["version"] == version and not _is_applied(document, cause)
         if unmoved or time.monotonic() > until:
-            raise Refusal("VERSION_CONFLICT", f"{kind or rows.name} {identity} kept changing; try again", retry_after_s=1)
+            raise Refusal(
+                "VERSION_CONFLICT", f"{kind or rows.name} {identity} kept changing; try again", retry_after_s=1
+            )
         time.sleep(random.uniform(0, 0.005))  # noqa: S311 - spreads writers, no secret
 
 
@@ -209,7 +213,9 @@ def render(rows: Rows, document: Document, wanted: Change, cause: Cause) -> tupl
     update: Document = {"$set": fields, "$push": pushed}
     if wanted.facts:
         if len(document.get("outbox", ())) + len(wanted.facts) > OUTBOX_LIMIT:
-            raise Refusal("BACKLOG_FULL", "too many events of this document wait to be sent; try again", retry_after_s=1)
+            raise Refusal(
+                "BACKLOG_FULL", "too many events of this document wait to be sent; try again", retry_after_s=1
+            )
         pushed["outbox"] = {"$each": _envelopes(rows, document["_id"], wanted.facts, version, cause)}
         update["$min"] = {"outbox_at": clock.wall_ms()}
     for operator, values in (("$inc", dict(wanted.inc)), ("$unset", removed), ("$pull", dict(wanted.pull))):
@@ -241,14 +247,17 @@ def _is_applied(document: Document, cause: Cause) -> bool:
 
 def _same_body(known: str, cause: Cause) -> None:
     if known and cause.hash and known != cause.hash:
-        raise Refusal("IDEMPOTENCY_KEY_REUSED", "this idempotency key was used with another request; use a new key for a new request")
+        raise Refusal(
+            "IDEMPOTENCY_KEY_REUSED",
+            "this idempotency key was used with another request; use a new key for a new request",
+        )
 
 
-def _timer(identity: Any, due: datetime) -> Document:  # noqa: ANN401 - any id
+def _timer(identity: Any, due: datetime) -> Document:
     return {"due_at": clock.ms(due), "slot": sum(str(identity).encode()) % TIMER_SLOTS}
 
 
-def _envelopes(rows: Rows, identity: Any, facts: tuple[Fact, ...], version: int, cause: Cause) -> list[events.Envelope]:  # noqa: ANN401
+def _envelopes(rows: Rows, identity: Any, facts: tuple[Fact, ...], version: int, cause: Cause) -> list[events.Envelope]:
     entity = f"{rows.database.name}.{rows.name}:{identity}"
     return [
         events.pack(
@@ -305,7 +314,9 @@ class Transaction:
         done = {"state": "done", "expire_at": clock.wall() + HANDLED_KEPT}
         if waited:
             condition = {"_id": row_id, "state": {"$ne": "done"}}
-            operation: Any = UpdateOne(condition, {"$set": done, "$unset": {"next_at": "", "entity": ""}}, namespace=_namespace(rows))
+            operation: Any = UpdateOne(
+                condition, {"$set": done, "$unset": {"next_at": "", "entity": ""}}, namespace=_namespace(rows)
+            )
             self._matching += 1
         else:
             operation = InsertOne({"_id": row_id, **done}, namespace=_namespace(rows))
@@ -324,16 +335,10 @@ class Transaction:
         pause = 0.001
         while True:
             try:
-                self._attempt()
-            except OperationFailure as error:
-                if not is_conflict(error) or time.monotonic() > until:
-                    raise
-            except ClientBulkWriteException as error:
-                conflict = isinstance(error.error, OperationFailure) and is_conflict(error.error)
-                if not (conflict or _lost(error)) or time.monotonic() > until:
+                return self._attempt()
+            except OperationFailure as error:  # ClientBulkWriteException is one too
+                if not _lost(error) or time.monotonic() > until:
                     raise _translated(error) from error
-            else:
-                return
             time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads writers, no secret
             pause = min(pause * 2, 0.05)
 
@@ -348,13 +353,27 @@ def _namespace(rows: Rows) -> str:
     return f"{rows.database.name}.{rows.name}"
 
 
-def _lost(error: ClientBulkWriteException) -> bool:
-    codes = {problem.get("code") for problem in error.write_errors}
-    return bool(codes & {112, 251}) or error.has_error_label("TransientTransactionError")
+def _lost(error: OperationFailure) -> bool:
+    """Whether the transaction lost against another writer, however the driver wraps it."""
+    inner = error.error if isinstance(error, ClientBulkWriteException) else None
+    codes = {problem.get("code") for problem in _problems(error)}
+    return (
+        is_conflict(error)
+        or bool(codes & WRITE_CONFLICTS)
+        or (isinstance(inner, OperationFailure) and is_conflict(inner))
+    )
 
 
-def _translated(error: ClientBulkWriteException) -> Exception:
-    for problem in error.write_errors:
+def _translated(error: OperationFailure) -> Exception:
+    """Taken for a unique key that is there already, else what the database said."""
+    for problem in _problems(error):
         if problem.get("code") == _DUPLICATE_KEY:
             return Taken(tuple(problem.get("keyPattern", {})))
-    return error.error if isinstance(error.error, PyMongoError) else error
+    if isinstance(error, ClientBulkWriteException) and isinstance(error.error, PyMongoError):
+        return error.error
+    return error
+
+
+def _problems(error: OperationFailure) -> list[Mapping[str, Any]]:
+    details: Mapping[str, Any] = error.details or {}
+    return list(details.get("writeErrors", ())) if isinstance(error, ClientBulkWriteException) else [details]

@@ -72,7 +72,7 @@ class Violation:
 
 
 @dataclass(slots=True)
-class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
+class Refusal(Exception):
     """A request the house declines, without having changed anything.
 
     ``reason`` is a key of ``REASONS``; ``message`` says what is wrong and how to mend it; ``violations`` name the fields;

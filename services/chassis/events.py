@@ -14,8 +14,8 @@ from functools import cache
 from typing import Any
 
 from google.protobuf.message import Message
-
 from jishi.options.v1 import options_pb2
+
 from services.chassis import clock, codec
 from services.chassis.decisions import Fact
 from services.chassis.settings import SERVICES

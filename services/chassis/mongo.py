@@ -6,7 +6,13 @@ from typing import Any, Final
 
 from pymongo import ASCENDING, MongoClient
 from pymongo.database import Database as MongoDatabase
-from pymongo.errors import AutoReconnect, ConnectionFailure, OperationFailure, ServerSelectionTimeoutError, WaitQueueTimeoutError
+from pymongo.errors import (
+    AutoReconnect,
+    ConnectionFailure,
+    OperationFailure,
+    ServerSelectionTimeoutError,
+    WaitQueueTimeoutError,
+)
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -18,6 +24,8 @@ Database = MongoDatabase[Document]
 
 AWAY: Final = (AutoReconnect, ConnectionFailure, ServerSelectionTimeoutError, WaitQueueTimeoutError)
 """What pymongo raises when the database does not answer, as opposed to answering no."""
+WRITE_CONFLICTS: Final = frozenset({112, 251})
+"""WriteConflict, NoSuchTransaction: the transaction lost and may run again."""
 DAY_S: Final = 86_400
 
 
@@ -57,7 +65,15 @@ class Collection:
 
 CHASSIS_COLLECTIONS: Final = (
     Collection("event_log", (Index(("subject",)), Index(("logged_at",)), Index(("expire_at",), expire_s=0))),
-    Collection("handled", (Index(("next_at",), sparse=True), Index(("entity",), sparse=True), Index(("state",)), Index(("expire_at",), expire_s=0))),
+    Collection(
+        "handled",
+        (
+            Index(("next_at",), sparse=True),
+            Index(("entity",), sparse=True),
+            Index(("state",)),
+            Index(("expire_at",), expire_s=0),
+        ),
+    ),
     Collection("applied_archive"),
     Collection("revoked", (Index(("expire_at",), expire_s=0),)),
 )
@@ -96,9 +112,11 @@ def declare(database: Database, collections: Iterable[Collection]) -> None:
             options: dict[str, Any] = {"unique": index.unique, "sparse": index.sparse}
             if index.expire_s is not None:
                 options["expireAfterSeconds"] = index.expire_s
-            database[collection.name].create_index(keys, **{name: value for name, value in options.items() if value not in (False, None)})
+            database[collection.name].create_index(
+                keys, **{name: value for name, value in options.items() if value not in (False, None)}
+            )
 
 
 def is_conflict(error: OperationFailure) -> bool:
     """Whether a transaction lost against another writer and may simply run again."""
-    return error.has_error_label("TransientTransactionError") or error.code in (112, 251)
+    return error.has_error_label("TransientTransactionError") or error.code in WRITE_CONFLICTS

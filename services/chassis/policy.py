@@ -46,7 +46,7 @@ class Policy:
             raise KeyError(name)
         return valid[-1]
 
-    def value(self, name: str, when: datetime) -> Any:  # noqa: ANN401 - a policy value is whatever its unit says
+    def value(self, name: str, when: datetime) -> Any:
         """The value of ``name`` in force at ``when``."""
         return self.at(name, when).value
 
@@ -64,4 +64,9 @@ def load(service: str) -> Policy:
     """The policy of ``service``, read once from its ``policy.toml``."""
     path = Path(__file__).parent.parent / service / "policy.toml"
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    return Policy({name: [Entry(row["effective_from"], row["value"], row["unit"], row["why"]) for row in rows] for name, rows in raw.items()})
+    return Policy(
+        {
+            name: [Entry(row["effective_from"], row["value"], row["unit"], row["why"]) for row in rows]
+            for name, rows in raw.items()
+        }
+    )
