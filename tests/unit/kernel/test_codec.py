@@ -1,0 +1,87 @@
+"""One set of conventions between protobuf, documents and JSON."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jishi.orders.v1 import events_pb2 as orders
+from jishi.payments.v1 import events_pb2 as payments
+
+from services.chassis import codec
+from services.chassis.errors import Refusal
+
+PAID = {
+    "order_id": "1",
+    "checkout_id": "c",
+    "shop_id": "s",
+    "account_id": "a",
+    "buyer_id": "b",
+    "openid": "o",
+    "amount": 2**40,
+    "currency": "CNY",
+    "lines": [
+        {"product_id": "p", "sku_id": "", "name": "碎花连衣裙", "quantity": 2, "price": 19900, "product_version": 1}
+    ],
+    "paid_at": datetime(2026, 1, 5, 2, 0, 0, 123000, tzinfo=UTC),
+    "transaction_id": "t",
+}
+
+
+def test_a_document_survives_the_message():
+    assert codec.to_plain(codec.from_plain(orders.OrderPaid, PAID)) == PAID
+
+
+def test_a_document_survives_the_bus():
+    message = codec.from_plain(orders.OrderPaid, PAID)
+    on_the_bus = codec.bus_json(message)
+    assert on_the_bus["amount"] == str(2**40)
+    assert codec.to_plain(codec.from_bus(orders.OrderPaid, on_the_bus)) == PAID
+
+
+def test_enums_are_lower_case_names_without_their_prefix():
+    message = codec.from_plain(payments.RefundSucceeded, {"cause": "paid_twice"})
+    assert message.cause == payments.REFUND_CAUSE_PAID_TWICE
+    assert codec.to_plain(message)["cause"] == "paid_twice"
+    assert codec.to_plain(payments.RefundSucceeded())["cause"] == ""
+
+
+def test_fields_of_a_newer_sender_are_ignored_on_the_bus():
+    assert codec.from_bus(orders.OrderClosed, {"order_id": "1", "colour": "red"}).order_id == "1"
+
+
+def test_a_client_hears_of_every_wrong_field_by_path():
+    sent = {"order_id": 5, "amount": "x", "lines": [{"quantity": 2**31}, {"nam": 1}], "paid_at": "yesterday"}
+    with pytest.raises(Refusal) as refused:
+        codec.from_json(orders.OrderPaid, sent)
+    assert [violation.field for violation in refused.value.violations] == [
+        "order_id",
+        "amount",
+        "lines[0].quantity",
+        "lines[1].nam",
+        "paid_at",
+    ]
+
+
+def test_a_client_may_send_numbers_as_text_and_null_as_absent():
+    message = codec.from_json(
+        orders.OrderPaid, {"amount": "12", "order_id": None, "paid_at": "2026-01-05T10:00:00+08:00"}
+    )
+    assert (message.amount, message.order_id) == (12, "")
+    assert codec.to_plain(message)["paid_at"] == datetime(2026, 1, 5, 2, tzinfo=UTC)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner) | st.dictionaries(st.sampled_from(["order_id", "lines", "amount", "paid_at", "x"]), inner)
+        ),
+        max_leaves=20,
+    ).filter(lambda value: isinstance(value, dict))
+)
+def test_whatever_json_comes_it_is_taken_or_refused(sent: dict):
+    try:
+        codec.from_json(orders.OrderPaid, sent)
+    except Refusal as refusal:
+        assert refusal.violations
