@@ -1,10 +1,10 @@
-"""The language between a merchant and the payment channel: WeChat Pay APIv3 signatures and sealed resources.
+r"""The language between a merchant and the payment channel: WeChat Pay APIv3 signatures and sealed resources.
 
 Neutral code of both sides: pure functions over keys and bytes; times are handed in as wall-clock seconds since 1970. Two messages
 are signed with RSA-SHA256 (微信支付 APIv3 签名):
 
-- a merchant's request: ``METHOD\\nPATH?QUERY\\nTIMESTAMP\\nNONCE\\nBODY\\n`` in the ``Authorization`` header;
-- the channel's answers and notifications: ``TIMESTAMP\\nNONCE\\nBODY\\n`` in the ``Wechatpay-*`` headers.
+- a merchant's request: ``METHOD\nPATH?QUERY\nTIMESTAMP\nNONCE\nBODY\n`` in the ``Authorization`` header;
+- the channel's answers and notifications: ``TIMESTAMP\nNONCE\nBODY\n`` in the ``Wechatpay-*`` headers.
 
 What a notification tells lies in a *resource* sealed with AES-256-GCM under the merchant's 32-byte APIv3 key.
 """
@@ -185,18 +185,18 @@ def open_sealed(apiv3_key: str, resource: Mapping[str, str]) -> bytes:
 
 
 def private_key(pem: bytes) -> RSAPrivateKey:
-    """An RSA private key from unencrypted PEM. Raises ValueError for anything else."""
+    """An RSA private key from unencrypted PEM. Raises ValueError for what is no PEM, TypeError for another kind of key."""
     key = serialization.load_pem_private_key(pem, password=None)
     if not isinstance(key, RSAPrivateKey):
-        raise ValueError("not an RSA private key")
+        raise TypeError("not an RSA private key")
     return key
 
 
 def public_key(pem: bytes) -> RSAPublicKey:
-    """An RSA public key from PEM. Raises ValueError for anything else."""
+    """An RSA public key from PEM. Raises ValueError for what is no PEM, TypeError for another kind of key."""
     key = serialization.load_pem_public_key(pem)
     if not isinstance(key, RSAPublicKey):
-        raise ValueError("not an RSA public key")
+        raise TypeError("not an RSA public key")
     return key
 
 
