@@ -99,6 +99,12 @@ def create(
     return Outcome(prepared)
 
 
+def created(rows: Rows, cause: Cause) -> Outcome | None:
+    """The outcome of this very create if it ran before; for commands that ask others before they insert."""
+    found = rows.find_one({"created_by": cause.id})
+    return created_before(found, cause) if found is not None else None
+
+
 def created_before(found: Document, cause: Cause) -> Outcome:
     """The outcome of a create whose document exists. Raises Refusal when the body differs."""
     _same_body(found.get("created_hash", ""), cause)

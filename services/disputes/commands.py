@@ -1,0 +1,157 @@
+"""What parties do to a case. Each function is one command; a repetition under the same cause answers with the same case."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from services.chassis import clock, commit, ids, policy
+from services.chassis.commit import Cause, Outcome, Taken
+from services.chassis.decisions import Change
+from services.chassis.errors import Refusal, not_found
+from services.chassis.mongo import Document
+from services.disputes import model
+from services.disputes.model import Rules, Step
+from services.disputes.store import Store
+
+
+class Orders(Protocol):
+    """What disputes asks of orders."""
+
+    def order(self, order_id: str) -> Mapping[str, Any]:
+        """The order as its buyer may see it. Raises Refusal NOT_FOUND."""
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Who acts: role is buyer, merchant or platform; ``owner`` is the buyer id or shop id that a case must belong to."""
+
+    role: str
+    identity: str
+    owner: str = ""
+
+
+def open_case(store: Store, orders: Orders, cause: Cause, buyer: Party, asked: Mapping[str, Any]) -> Outcome:
+    """Open a case on an order of the buyer. ``asked``: order_id, kind, amount (fen, 0 = all that is left), reason.
+
+    Raises Refusal: NOT_FOUND, WRONG_STATE, INVALID_ARGUMENT, CONDITION_UNMET (window, too many cases), ALREADY_EXISTS (one is open).
+    """
+    before = commit.created(store.cases, cause)
+    if before is not None:
+        return before
+    now = clock.business()
+    rules = rules_at(now)
+    order = orders.order(asked["order_id"])
+    earlier = store.cases_of_order(asked["order_id"])
+    if earlier >= rules.cases_per_order:
+        message = f"an order can be claimed on at most {rules.cases_per_order} times"
+        raise Refusal("CONDITION_UNMET", message, info={"condition": "cases_per_order"})
+    step = Step(now, buyer.role, buyer.identity, asked["reason"])
+    body = model.opened(order, asked["amount"], asked["reason"], asked["kind"], rules, step)
+    case = {
+        "_id": ids.derived_id("case", cause.id),
+        "order_id": order["order_id"],
+        "checkout_id": order["checkout_id"],
+        "shop_id": order["shop_id"],
+        "buyer_id": buyer.identity,
+        "open_order": order["order_id"],
+        "opened_at": now,
+        "order": snapshot(order),
+        **body,
+    }
+    try:
+        return commit.create(
+            store.cases, case, cause, facts=(model.opened_fact(case),), due=now + rules.merchant_answer
+        )
+    except Taken as taken:
+        found = store.open_case_of(order["order_id"])
+        if found is not None and found.get("created_by") == cause.id:
+            return commit.created_before(found, cause)
+        known = found["_id"] if found else ""
+        raise Refusal("ALREADY_EXISTS", "a case is open on this order", info={"case_id": known}) from taken
+
+
+def snapshot(order: Mapping[str, Any]) -> Document:
+    """What an arbitrator must see of the order for ever, whatever happens to it later."""
+    times = {name: order[name] for name in ("paid_at", "shipped_at", "completed_at") if order.get(name)}
+    return {"state": order["state"], "amount": order["amount"], "lines": list(order.get("lines", ())), **times}
+
+
+def accept(store: Store, cause: Cause, merchant: Party, case_id: str) -> Outcome:
+    """The merchant agrees to the claim."""
+    return _act(store, cause, merchant, case_id, lambda case: model.accept(case, _step(merchant)))
+
+
+def refuse(store: Store, cause: Cause, merchant: Party, case_id: str, reason: str, evidence: list[str]) -> Outcome:
+    """The merchant refuses, with a reason and evidence."""
+
+    def decide(case: Document) -> Change:
+        step = _step(merchant, reason)
+        return model.refuse(case, step, evidence, rules_at(step.at))
+
+    return _act(store, cause, merchant, case_id, decide)
+
+
+def escalate(store: Store, cause: Cause, buyer: Party, case_id: str, reason: str) -> Outcome:
+    """The buyer asks the platform to step in."""
+    return _act(store, cause, buyer, case_id, lambda case: model.escalate(case, _step(buyer, reason)))
+
+
+def withdraw(store: Store, cause: Cause, buyer: Party, case_id: str) -> Outcome:
+    """The buyer takes the claim back."""
+    return _act(store, cause, buyer, case_id, lambda case: model.withdraw(case, _step(buyer)))
+
+
+def rule(store: Store, cause: Cause, arbitrator: Party, case_id: str, ruling: Mapping[str, Any]) -> Outcome:
+    """The platform rules on a case in its queue."""
+
+    def decide(case: Document) -> Change:
+        step = _step(arbitrator, ruling.get("reasoning", ""))
+        return model.rule(case, ruling, step, rules_at(step.at))
+
+    return _act(store, cause, arbitrator, case_id, decide)
+
+
+def confirm_ruling(store: Store, cause: Cause, second: Party, case_id: str) -> Outcome:
+    """A second person confirms a large ruling."""
+
+    def decide(case: Document) -> Change:
+        step = _step(second)
+        return model.confirm_ruling(case, step, rules_at(step.at))
+
+    return _act(store, cause, second, case_id, decide)
+
+
+def accept_ruling(store: Store, cause: Cause, party: Party, case_id: str) -> Outcome:
+    """The party that lost gives up its appeal."""
+    return _act(store, cause, party, case_id, lambda case: model.accept_ruling(case, _step(party)))
+
+
+def owns(party: Party, case: Mapping[str, Any]) -> bool:
+    """Whether the party may see and touch the case: its buyer, its shop, or the platform."""
+    field = {"buyer": "buyer_id", "merchant": "shop_id"}.get(party.role)
+    return field is None or case[field] == party.owner
+
+
+def rules_at(when: Any) -> Rules:
+    """The policy in force at ``when`` (business time)."""
+    found = policy.load("disputes")
+    spans = ("merchant_answer", "buyer_escalation", "claim_window", "appeal_window")
+    numbers = ("small_claim", "four_eyes", "cases_per_order")
+    return Rules(
+        **{name: found.span(name, when) for name in spans},
+        **{name: found.value(name, when) for name in numbers},
+        versions=tuple(found.version(name, when) for name in (*spans, *numbers)),
+    )
+
+
+def _step(party: Party, note: str = "") -> Step:
+    return Step(clock.business(), party.role, party.identity, note)
+
+
+def _act(store: Store, cause: Cause, party: Party, case_id: str, decide: Callable[[Document], Change]) -> Outcome:
+    def own(case: Document) -> Change:
+        if not owns(party, case):
+            raise not_found("case", case_id)
+        return decide(case)
+
+    return commit.change(store.cases, case_id, cause, own, kind="case")
