@@ -1,0 +1,193 @@
+"""gRPC servers: one for each service with its own threads and port, so that no service waits for a thread that waits for it."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.chassis import clock, metrics, mongo, tracing
+from services.chassis.errors import Refusal
+from services.chassis.logs import get
+from services.chassis.mongo import Client, Collection
+from services.chassis.rpc import stages, status
+from services.chassis.rpc.call import TRACEPARENT, Call
+from services.chassis.rpc.client import MAX_MESSAGE
+from services.chassis.rpc.contracts import Method, method
+from services.chassis.rpc.node import Node
+from services.chassis.settings import Settings
+
+WAITING_PER_THREAD: Final = 32
+"""Calls that may wait for each thread before more are refused as UNAVAILABLE."""
+DRAIN_S: Final = 15.0
+OPTIONS: Final = (
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake, to be told at once
+    ("grpc.max_connection_age_ms", 300_000),  # clients look the name up again and find new copies
+    ("grpc.max_connection_age_grace_ms", 60_000),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+_SERVING: Final = {True: health_pb2.HealthCheckResponse.SERVING, False: health_pb2.HealthCheckResponse.NOT_SERVING}
+_log = get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service as its ``server.py`` declares it: name, proto service, the class that answers, its collections.
+
+    The class is made with a ``Node`` and has a method for each rpc, by the rpc's name: ``(call, request) -> response``.
+    """
+
+    name: str
+    descriptor: ServiceDescriptor
+    implementation: Callable[[Node], Any]
+    collections: tuple[Collection, ...] = ()
+
+
+class Server:
+    """One service, listening."""
+
+    def __init__(self, service: Service, settings: Settings, client: Client) -> None:
+        """Build the server; ``start`` begins to answer. Raises RuntimeError when its address is taken."""
+        self.name = service.name
+        self.node = Node(service.name, settings, client, service.collections)
+        self._pool = ThreadPoolExecutor(settings.rpc_threads, thread_name_prefix=service.name)
+        self._server = grpc.server(
+            self._pool, options=OPTIONS, maximum_concurrent_rpcs=settings.rpc_threads * WAITING_PER_THREAD
+        )
+        self._health = health.HealthServicer()
+        self._names = ("", service.descriptor.full_name)
+        self._tell(False)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._server.add_generic_rpc_handlers((_handlers(service, self.node),))
+        reflection.enable_server_reflection(
+            (service.descriptor.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
+        host = settings.listen_address(service.name).rpartition(":")[0]
+        self.address = f"{host}:{self._server.add_insecure_port(settings.listen_address(service.name))}"
+
+    def start(self) -> None:
+        """Begin to answer; SERVING as soon as the database does."""
+        self._server.start()
+        self.node.watch(self._tell)
+        _log.info("listening", name=self.name, address=self.address)
+
+    def stop(self, grace_s: float) -> threading.Event:
+        """NOT_SERVING, no new calls, those that run may finish within ``grace_s``; the event is set when all have."""
+        self._health.enter_graceful_shutdown()
+        stopped: threading.Event = self._server.stop(grace_s)
+        return stopped
+
+    def close(self) -> None:
+        """After ``stop``: let go of threads and connections."""
+        self.node.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _tell(self, fine: bool) -> None:
+        for name in self._names:
+            self._health.set(name, _SERVING[fine])
+
+
+class Servers:
+    """All servers of this process."""
+
+    def __init__(self, services: Iterable[Service], settings: Settings) -> None:
+        """Build them on one database client."""
+        declared = tuple(services)
+        self._client = mongo.connect(settings, pool=settings.rpc_threads * len(declared) + 8)
+        self.servers = {service.name: Server(service, settings, self._client) for service in declared}
+
+    @property
+    def ready(self) -> bool:
+        """Whether every service's database answers."""
+        return all(server.node.ready for server in self.servers.values())
+
+    def start(self) -> "Servers":
+        """Begin to answer."""
+        for server in self.servers.values():
+            server.start()
+        return self
+
+    def stop(self, grace_s: float = DRAIN_S) -> None:
+        """Drain all at once, then close. Callers of each other within the process are drained together."""
+        for stopped in [server.stop(grace_s) for server in self.servers.values()]:
+            stopped.wait(grace_s + 1)
+        for server in self.servers.values():
+            server.close()
+        self._client.close()
+
+
+def start(services: Iterable[Service], settings: Settings) -> Servers:
+    """The servers of ``services``, listening; the caller stops them."""
+    return Servers(services, settings).start()
+
+
+def serve(services: Iterable[Service], settings: Settings, stop: threading.Event | None = None) -> None:
+    """Serve until SIGTERM or SIGINT (or until ``stop`` is set), then drain and return."""
+    ended = stop or threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ended.set())
+    servers = Servers(services, settings)
+    metrics.serve(settings, "server", ready=lambda: servers.ready)
+    servers.start()
+    ended.wait()
+    _log.info("stopping")
+    servers.stop()
+
+
+def _handlers(service: Service, node: Node) -> grpc.GenericRpcHandler:
+    implementation = service.implementation(node)
+    found = {}
+    for descriptor in service.descriptor.methods:
+        declared = method(service.name, descriptor)
+        answer = _answering(node, declared, getattr(implementation, descriptor.name))
+        make = grpc.stream_unary_rpc_method_handler if declared.streams else grpc.unary_unary_rpc_method_handler
+        found[descriptor.name] = make(answer)
+    return grpc.method_handlers_generic_handler(service.descriptor.full_name, found)
+
+
+def _answering(
+    node: Node, declared: Method, run: Callable[[Call, Any], Message]
+) -> Callable[[Any, grpc.ServicerContext], bytes]:
+    """What the library calls: trace and metrics around the stages around the service's method; bytes in, bytes out."""
+
+    def last(call: Call) -> Message:
+        return run(call, call.request)
+
+    first = stages.compose(node, declared, last)
+    timeout_s, name = node.settings.rpc_timeout_s, declared.name
+    seconds = metrics.RPC_SECONDS.labels(name).observe
+    fine, replays = metrics.RPC_ANSWERS.labels(name, "OK").inc, metrics.RPC_REPLAYS.labels(name).inc
+
+    def answer(request: Any, context: grpc.ServicerContext) -> bytes:
+        began = clock.monotonic()
+        call = Call(declared, context, request, timeout_s)
+        refusal: Refusal | None = None
+        with tracing.span(name, parent=call.metadata.get(TRACEPARENT, ""), kind="server") as span:
+            call.traceparent = span.traceparent
+            try:
+                response = first(call).SerializeToString()
+            except Exception as error:  # every failure is answered in the same form
+                refusal = status.from_exception(error)
+        seconds(clock.monotonic() - began)
+        if refusal is not None:
+            metrics.RPC_ANSWERS.labels(name, refusal.reason).inc()
+            status.abort(context, refusal)
+        fine()
+        if call.replayed:
+            replays()
+        return response
+
+    return answer
