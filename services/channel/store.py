@@ -4,7 +4,7 @@ Every write but the insert is conditional on ``rev``, the count of writes its re
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any, Final
 
 from pymongo.errors import DuplicateKeyError
@@ -40,9 +40,10 @@ TRADES: Final = Collection(
 _OMIT: Final[tuple[object, ...]] = (None, "", (), [])
 
 
-def _plain(value: object) -> Document:
-    """A dataclass as a document without its empty fields (a sparse unique index must not see them)."""
-    return {name: held for name, held in asdict(value).items() if held not in _OMIT}  # type: ignore[call-overload]
+def _plain(value: Order | Refund | Notice | NotifyPlan | Success | Trade) -> Document:
+    """The fields of a value as a document, without the empty ones (a sparse unique index must not see them)."""
+    held = ((name, getattr(value, name)) for name in value.__slots__)
+    return {name: one for name, one in held if one not in _OMIT}
 
 
 def to_document(trade: Trade) -> Document:
@@ -52,6 +53,8 @@ def to_document(trade: Trade) -> Document:
     document["_id"] = order.pop("out_trade_no")
     document["order"] = order
     document["scripted"] = trade.fault in AT_THE_CASHIER
+    if trade.plan is not None:
+        document["plan"] = _plain(trade.plan)
     if trade.refunds:
         document["refunds"] = [_plain(one) for one in trade.refunds]
     if trade.notices:
