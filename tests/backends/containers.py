@@ -79,11 +79,28 @@ class Container:
         self._container.get_wrapped_container().kill()
 
 
-def rabbitmq_container() -> Container:
+class RabbitmqContainer(Container):
     """A RabbitMQ broker; not started."""
-    port = free_port()
-    uri = f"amqp://guest:guest@127.0.0.1:{port}//"
-    return Container(RABBITMQ_IMAGE, 5672, "", uri, lambda: rabbitmq.answers(port), port)
+
+    def __init__(self) -> None:
+        port = free_port()
+        uri = f"amqp://guest:guest@127.0.0.1:{port}//"
+        super().__init__(RABBITMQ_IMAGE, 5672, "", uri, lambda: rabbitmq.answers(port), port)
+
+    def open_host(self, name: str) -> str:
+        """The URI of a fresh virtual host."""
+        for words in rabbitmq.opening(name):
+            self._control(*words)
+        return f"{self.uri.removesuffix('/')}{name}"
+
+    def close_host(self, name: str) -> None:
+        """Drop a virtual host with its queues."""
+        self._control("delete_vhost", name)
+
+    def _control(self, *words: str) -> None:
+        code, said = self._container.exec(["rabbitmqctl", *words])
+        if code != 0:
+            raise RuntimeError(f"rabbitmqctl {words[0]}: {said.decode(errors='replace')}")
 
 
 def mongodb_container() -> Container:

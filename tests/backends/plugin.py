@@ -15,7 +15,7 @@ from services.chassis import mongo
 from services.chassis.settings import MEMORY_BROKER, Settings, settings
 from tests.backends import containers, rabbitmq, secantus
 from tests.backends.choice import Broker, Database, Docker, brokers, databases, without_real_broker
-from tests.backends.processes import Backend, StartFailedError
+from tests.backends.processes import Backend, BrokerBackend, StartFailedError
 
 NO_BROKER = "needs RabbitMQ; here is only memory://"
 
@@ -35,6 +35,13 @@ class External:
     def kill(self) -> None:
         """A test that would kill it cannot run."""
         pytest.skip(f"{self.uri.rsplit('@', maxsplit=1)[-1]} is not ours to kill")
+
+    def open_host(self, name: str) -> str:  # noqa: ARG002 - the interface of a broker
+        """memory:// is one process's own anyway. A given broker is one for all worlds: give an empty virtual host, run serially."""
+        return self.uri
+
+    def close_host(self, name: str) -> None:
+        """Nothing was opened."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ def started(make: Callable[[], Backend]) -> Backend:
 def _chosen_broker(tmp_path_factory) -> Iterator[tuple[Broker, Backend]]:
     makers = {
         Broker.GIVEN: lambda: External(os.environ["AMQP_URI"]),
-        Broker.CONTAINER: containers.rabbitmq_container,
+        Broker.CONTAINER: containers.RabbitmqContainer,
         Broker.NODE: lambda: rabbitmq.RabbitmqNode(tmp_path_factory.mktemp("rabbitmq")),
         Broker.MEMORY: lambda: External(MEMORY_BROKER),
     }
@@ -107,8 +114,8 @@ def _chosen_database(tmp_path_factory) -> Iterator[tuple[Database, Backend]]:
 
 
 @pytest.fixture(scope="session")
-def broker(_chosen_broker) -> Backend:
-    """The broker of the tests: `.uri`, `.kill()`, `.start()`, `.stop()`."""
+def broker(_chosen_broker) -> BrokerBackend:
+    """The broker of the tests: `.uri`, `.kill()`, `.start()`, `.stop()`; `open_host(name)` for a virtual host."""
     return _chosen_broker[1]
 
 
@@ -143,9 +150,12 @@ def memory_world(mongo_uri, database_is_embedded, tmp_path, monkeypatch) -> Iter
 
 
 @pytest.fixture
-def world(mongo_uri, amqp_uri, database_is_embedded, tmp_path, monkeypatch) -> Iterator[World]:
-    """A world on the chosen broker: own database prefix, own data folder, sandbox clock. Its databases are dropped after."""
-    yield from _world(mongo_uri, amqp_uri, database_is_embedded, tmp_path, monkeypatch)
+def world(mongo_uri, broker, database_is_embedded, tmp_path, monkeypatch) -> Iterator[World]:
+    """A world on the chosen broker: own database prefix, virtual host, data folder and sandbox clock. All of it is dropped after."""
+    host = f"t{secrets.token_hex(4)}"
+    uri = broker.open_host(host)
+    yield from _world(mongo_uri, uri, database_is_embedded, tmp_path, monkeypatch)
+    broker.close_host(host)
 
 
 def _world(mongo_uri, amqp_uri, embedded, tmp_path, monkeypatch) -> Iterator[World]:

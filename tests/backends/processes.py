@@ -26,6 +26,16 @@ class Backend(Protocol):
         """End it with kill -9."""
 
 
+class BrokerBackend(Backend, Protocol):
+    """A broker; each world gets a virtual host, because the names of exchanges and queues are the same in all worlds."""
+
+    def open_host(self, name: str) -> str:
+        """The URI of a fresh virtual host."""
+
+    def close_host(self, name: str) -> None:
+        """Drop it with its queues."""
+
+
 class StartFailedError(RuntimeError):
     """A candidate did not come up; the next one is tried."""
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import amqp
@@ -13,6 +14,7 @@ from tests.backends.processes import ServerProcess, free_port
 
 SERVER_SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """The real script: the `rabbitmq-server` of PATH is a wrapper that only root and the user rabbitmq may call."""
+CONTROL_SCRIPT = SERVER_SCRIPT.with_name("rabbitmqctl")
 CONFIGURATION = """\
 log.file.level = warning
 log.console = false
@@ -83,6 +85,21 @@ class RabbitmqNode:
         """kill -9 of the node; its data stay."""
         self._node.signal_group(signal.SIGKILL)
 
+    def open_host(self, name: str) -> str:
+        """The URI of a fresh virtual host."""
+        for words in opening(name):
+            self._control(*words)
+        return f"{self.uri.removesuffix('/')}{name}"
+
+    def close_host(self, name: str) -> None:
+        """Drop a virtual host with its queues."""
+        self._control("delete_vhost", name)
+
+    def _control(self, *words: str) -> None:
+        environment = self._node.environment
+        command = [str(CONTROL_SCRIPT), "--quiet", "-n", environment["RABBITMQ_NODENAME"], *words]
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=60)
+
     def has_saved(self, queue: str) -> bool:
         """Whether a quorum queue declared just now would outlive `kill`.
 
@@ -90,6 +107,11 @@ class RabbitmqNode:
         """
         registries = (self.folder / "mnesia").rglob("names.dets")
         return any(queue.encode() in registry.read_bytes() for registry in registries)
+
+
+def opening(host: str) -> list[list[str]]:
+    """The rabbitmqctl commands that make a virtual host guest may use."""
+    return [["add_vhost", host], ["set_permissions", "-p", host, "guest", ".*", ".*", ".*"]]
 
 
 def answers(port: int) -> bool:

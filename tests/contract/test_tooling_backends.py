@@ -52,3 +52,15 @@ def test_worlds_share_no_database(world):
     assert world.settings.db_prefix == world.prefix
     with mongo.connect(world.settings) as client:
         assert f"{world.prefix}orders" in client.list_database_names()
+
+
+@pytest.mark.needs_rabbitmq
+def test_each_world_has_a_virtual_host_of_its_own(broker):
+    uris = [broker.open_host(name) for name in ("one", "two")]
+    hosts = [uri.rsplit("/", 1)[1] for uri in uris]
+    with amqp.Connection(address(broker.uri), virtual_host=hosts[0]) as connection:
+        connection.channel().queue_declare("q", auto_delete=False)
+    with amqp.Connection(address(broker.uri), virtual_host=hosts[1]) as connection, pytest.raises(amqp.NotFound):
+        connection.channel().queue_declare("q", passive=True)
+    for name in ("one", "two"):
+        broker.close_host(name)
