@@ -4,14 +4,13 @@ import secrets
 import uuid
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from pymongo.errors import DuplicateKeyError
 
 from services.channel.model import notice, refund, script, trade
 from services.channel.model.script import Fault, NotifyPlan, Outcome
 from services.channel.model.values import PAID, Order, Refund, Refused, Trade
-from services.channel.settings import Rules
 from services.channel.store import Store
 from services.chassis import clock
 from services.chassis.calendar import CST
@@ -39,10 +38,23 @@ def draw() -> trade.Drawn:
     return trade.Drawn(transaction_id=_digits("4200"), event_id=str(uuid.uuid4()))
 
 
+class Limits(Protocol):
+    """The policy in force, as commands ask for it."""
+
+    def fault(self, total: int, now: datetime) -> script.Fault:
+        """What an amount in fen scripts."""
+
+    def waits(self, now: datetime) -> script.Waits:
+        """How long scripted buyers take."""
+
+    def refunds(self, now: datetime) -> refund.RefundRules:
+        """The limits of refunds."""
+
+
 class Commands:
     """The commands over one store; ``ring`` wakes the notifier when something is due at once."""
 
-    def __init__(self, store: Store, rules: Rules, ring: Callable[[], None]) -> None:
+    def __init__(self, store: Store, rules: Limits, ring: Callable[[], None]) -> None:
         """Work on ``store`` by ``rules``."""
         self._store = store
         self._rules = rules
