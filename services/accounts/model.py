@@ -20,6 +20,8 @@ SCOPES: Final = (
     "payments:write",
     "disputes:read",
     "disputes:write",
+    "followers:read",
+    "followers:write",
     "broadcast:read",
     "broadcast:send",
 )
@@ -79,7 +81,7 @@ def update_account(account: Document, wanted: Mapping[str, Any]) -> Change | Non
     new = {name: value for name, value in wanted.items() if account[name] != value}
     if not new:
         return None
-    return Change(set=new, facts=(account_changed({**account, **new}),))
+    return Change(set=new, facts=(account_changed({**account, **new}),), answer=new)
 
 
 # ------------------------------------------------------------------------------------------------------------ shops
@@ -93,8 +95,12 @@ def may_open_shop(account: Document) -> None:
     missing = []
     if account["kind"] != "service":
         chinese = KIND_NAMES[account["kind"]]
+        article = "an" if account["kind"][0] in "aeiou" else "a"
         missing.append(
-            ("kind", f"a {account['kind']} account ({chinese}) cannot open a shop; it takes a service account (服务号)")
+            (
+                "kind",
+                f"{article} {account['kind']} account ({chinese}) cannot open a shop; it takes a service account (服务号)",
+            )
         )
     if not account["verified"]:
         missing.append(("verified", "the account is not verified (未认证); have it verified first"))
@@ -143,7 +149,7 @@ def step_shop(shop: Document, verb: str, reason: str = "", new: Document | None 
     if shop["state"] not in step.sources:
         raise wrong_state("shop", str(shop["_id"]), shop["state"], " or ".join(step.sources))
     after = {**(new or {}), "state": step.target, "reason": reason.strip()}
-    return Change(set=after, facts=(shop_changed({**shop, **after}),))
+    return Change(set=after, facts=(shop_changed({**shop, **after}),), answer=after)
 
 
 def may_see_shop(shop: Document, *, kind: str, account_id: str) -> bool:

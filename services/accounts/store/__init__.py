@@ -1,7 +1,6 @@
 """What accounts keeps: accounts, shops, staff, apps and grants, buyers, tokens given out, revocations, moves of the sandbox clock."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from services.chassis import commit
@@ -102,8 +101,3 @@ class Store:
 def grant_id(client_id: str, shop_id: str) -> str:
     """The id of an app's grant on a shop."""
     return f"{client_id}:{shop_id}"
-
-
-def position(shop: Document) -> tuple[datetime, str]:
-    """Where a shop stands in a listing."""
-    return shop["created_at"], shop["_id"]

@@ -1,0 +1,61 @@
+"""The ``jishi`` command."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Jishi (集市): a self-hosted marketplace.")
+console = Console(stderr=True, highlight=False)
+
+Data = Annotated[Path, typer.Option(help="Folder of keys, logs and the embedded database.")]
+
+
+@app.command()
+def up(
+    port: Annotated[int, typer.Option(help="Port of the gateway; 0: a free one.")] = 8080,
+    data: Data = Path(".jishi"),
+    sandbox: Annotated[bool, typer.Option(help="Movable clock and sandbox doors.")] = False,
+    copies: Annotated[int, typer.Option(min=1, max=8, help="Copies of every server.")] = 1,
+    quiet: Annotated[bool, typer.Option(help="Print nothing but failures.")] = False,
+) -> None:
+    """Run the stack in the foreground until SIGTERM or Ctrl-C.
+
+    MONGO_URI and AMQP_URI choose a MongoDB replica set and RabbitMQ instead of the embedded database and broker.
+    """
+    from services.cli.stack import Options, Stack, StackError
+
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: ended.set())
+    given = os.environ
+    options = Options(data, port, sandbox, copies, given.get("MONGO_URI", ""), given.get("AMQP_URI", ""))
+    stack = Stack(options)
+    try:
+        stack.start(ended)
+    except StackError as error:
+        console.print(f"jishi up: {error}", markup=False)
+        raise typer.Exit(1) from error
+    if not quiet and not ended.is_set():
+        _introduce(stack.url, stack.channel_url, stack.data)
+    ended.wait()
+    if not quiet:
+        console.print("stopping")
+    stack.stop()
+
+
+def _introduce(url: str, channel_url: str, data: Path) -> None:
+    out = Console(highlight=False)
+    out.print(f"Jishi is up      {url}  (health: {url}/healthz, API: {url}/openapi.json)")
+    out.print(f"payment channel  {channel_url}")
+    out.print(f"data and logs    {data}")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,378 @@
+"""The embedded stack: a database, every server, one worker process, one jobs process, the channel and the gateway, supervised.
+
+``jishi up``, ``jishi demo`` and the journeys of the tests all start it from here. A child that dies is started again; a supervisor
+that is killed takes its children with it, and the next start on the same folder goes on with the data.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from signal import SIGKILL
+from typing import Any, Final, TextIO
+
+import httpx
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from services.accounts.store.installation import BOOTSTRAP_FILE, once
+from services.chassis import clock, ids, mongo
+from services.chassis.settings import MEMORY_BROKER, SERVICES, Settings
+from services.cli.processes import LOOPBACK, Child, Identity, free_port, is_free, kill_orphans, stop_in_order
+
+START_WITHIN_S: Final = 60.0
+STOP_WITHIN_S: Final = 20.0
+LOOK_EVERY_S: Final = 0.1
+HEALTHY_AFTER_S: Final = 20.0
+LONGEST_PAUSE_S: Final = 5.0
+DEATHS_BORNE: Final = 4
+DATABASE: Final = "database"
+RECORD: Final = "stack.json"
+_EXECUTABLE: Final = Path(sys.executable).parent / "secantusd-py"
+
+
+class StackError(RuntimeError):
+    """The stack cannot start; the message says why and where to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run a stack. ``port`` 0: a free one. ``mongo_uri``/``amqp_uri`` empty: embedded database, ``memory://``."""
+
+    data: Path
+    port: int = 0
+    sandbox: bool = True
+    copies: int = 1
+    mongo_uri: str = ""
+    amqp_uri: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Further variables of the children (a database prefix, a log level)."""
+
+
+class Stack:
+    """One embedded stack on one data folder."""
+
+    def __init__(self, options: Options) -> None:
+        """Nothing is started yet."""
+        self.options = options
+        self.data = options.data.resolve()
+        self.children: dict[str, Child] = {}
+        self._ports: dict[str, int] = {}
+        self._lock: TextIO | None = None
+        self._is_embedded = True
+        self._ended = threading.Event()
+        self._cancelled = threading.Event()
+        self._spawner: ThreadPoolExecutor | None = None
+        self._watcher: Future[None] | None = None
+
+    # ------------------------------------------------------------------------------------------------------------ addresses
+
+    @property
+    def url(self) -> str:
+        """Where the gateway answers."""
+        return f"http://{LOOPBACK}:{self._ports['gateway']}"
+
+    @property
+    def channel_url(self) -> str:
+        """Where the mock payment channel answers (its cashier included)."""
+        return f"http://{LOOPBACK}:{self._ports['channel']}"
+
+    @property
+    def mongo_uri(self) -> str:
+        """Where the database is."""
+        return self.options.mongo_uri or f"mongodb://{LOOPBACK}:{self._ports[DATABASE]}"
+
+    @property
+    def bootstrap_secret(self) -> str:
+        """What makes the first admin."""
+        return (
+            os.environ.get("JISHI_BOOTSTRAP_SECRET") or (self.data / BOOTSTRAP_FILE).read_text(encoding="utf-8").strip()
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables under which a process belongs to this stack (``jishi audit``, a test's own process)."""
+        return {**self._common(), "JISHI_LISTEN": json.dumps(self._listen(1)), "JISHI_RPC": json.dumps(self._rpc())}
+
+    # ------------------------------------------------------------------------------------------------------------ life
+
+    def start(self, cancelled: threading.Event | None = None) -> "Stack":
+        """Start everything and return when ``GET /healthz`` answers 200, or as soon as ``cancelled`` is set.
+
+        Raises StackError; nothing runs then.
+        """
+        self._cancelled = cancelled or threading.Event()
+        self.data.mkdir(parents=True, exist_ok=True)
+        (self.data / "logs").mkdir(exist_ok=True)
+        self._take_folder()
+        try:
+            self._ended.clear()
+            # All children are forked by one thread that lives as long as the stack: they die with the thread that forked them.
+            self._spawner = ThreadPoolExecutor(1, thread_name_prefix="spawner")
+            self._ports = self._choose_ports()
+            self._start_database()
+            self._prepare_data()
+            for child in self._plan():
+                self._add(child)
+            self._record()
+            self._watcher = self._spawner.submit(self._watch)
+            self._wait(self._healthy, "the stack to become healthy", within_s=START_WITHIN_S)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop all in order: the gateway first, the database last. Safe to call twice."""
+        self._end_watching()
+        stop_in_order(self._of("gateway"), STOP_WITHIN_S)
+        stop_in_order(self._of("servers", "worker", "jobs", "channel"), STOP_WITHIN_S)
+        stop_in_order(self._of(DATABASE), STOP_WITHIN_S)
+        self._leave()
+
+    def kill_all(self) -> None:
+        """Kill -9 everything at once, as a power cut would; the data stay for the next ``start``."""
+        self._end_watching()
+        for child in self.children.values():
+            child.signal(SIGKILL)
+        for child in self.children.values():
+            child.wait(STOP_WITHIN_S)
+        self._leave()
+
+    def kill(self, role: str) -> int:
+        """Kill -9 the first running child of ``role`` (database, servers, worker, jobs, channel, gateway); it heals by itself.
+
+        Answers the killed process's number. Raises KeyError where none of that role runs.
+        """
+        process = next((child.process for child in self._of(role) if child.running), None)
+        if process is None:
+            raise KeyError(role)
+        process.kill()
+        process.wait()
+        return process.pid
+
+    def hold(self, role: str) -> None:
+        """Kill -9 every child of ``role`` and keep it down until ``release``."""
+        for child in self._of(role):
+            child.held = True
+            child.signal(SIGKILL)
+            child.wait(STOP_WITHIN_S)
+
+    def release(self, role: str) -> None:
+        """Let the children of ``role`` start again."""
+        for child in self._of(role):
+            child.failures, child.held = 0, False
+
+    def wait_healthy(self, within_s: float = START_WITHIN_S) -> None:
+        """Return when ``GET /healthz`` answers 200. Raises StackError."""
+        self._wait(self._healthy, "the stack to become healthy", within_s=within_s)
+
+    def connect(self) -> MongoClient[dict[str, Any]]:
+        """A client of the stack's database, for audits and tests."""
+        return MongoClient(self.mongo_uri, tz_aware=True, serverSelectionTimeoutMS=5000)
+
+    # ------------------------------------------------------------------------------------------------------------ folder
+
+    def _take_folder(self) -> None:
+        """Make sure no other supervisor works on this folder; end what a killed one left behind."""
+        lock = (self.data / "lock").open("a", encoding="utf-8")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            raise StackError(f"another `jishi up` works on {self.data}; stop it, or choose another --data") from error
+        self._lock = lock
+        kill_orphans(Identity(*one) for one in self._recorded().get("children", {}).values())
+
+    def _recorded(self) -> dict[str, Any]:
+        with contextlib.suppress(OSError, ValueError):
+            found: dict[str, Any] = json.loads((self.data / RECORD).read_text(encoding="utf-8"))
+            return found
+        return {}
+
+    def _record(self) -> None:
+        content = {
+            "base_url": self.url,
+            "channel_url": self.channel_url,
+            "mongo_uri": self.mongo_uri,
+            "ports": self._ports,
+            "environment": self.environment,
+            "supervisor": os.getpid(),
+            "children": {name: child.identity for name, child in self.children.items() if child.identity},
+        }
+        draft = self.data / ".stack.json"
+        draft.unlink(missing_ok=True)
+        # For the owner only: a database address may hold a password.
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(json.dumps(content, indent=1) + "\n")
+        draft.replace(self.data / RECORD)
+
+    def _leave(self) -> None:
+        if self._spawner is not None:
+            self._spawner.shutdown(wait=True)
+            self._spawner = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        self.children.clear()
+
+    # ------------------------------------------------------------------------------------------------------------ what to start
+
+    def _choose_ports(self) -> dict[str, int]:
+        """The ports of the last run where they are still free: who kept an address finds the stack again."""
+        names = [DATABASE, "channel", *(f"{service}-{copy}" for copy in self._copies() for service in SERVICES)]
+        last = self._recorded().get("ports", {})
+        ports = {name: last[name] if is_free(last.get(name, 1)) else free_port() for name in names}
+        wanted = self.options.port or last.get("gateway", 0)
+        if self.options.port and not is_free(wanted):
+            raise StackError(f"port {wanted} is taken; choose another --port")
+        return {**ports, "gateway": wanted if wanted and is_free(wanted) else free_port()}
+
+    def _copies(self) -> range:
+        return range(1, self.options.copies + 1)
+
+    def _listen(self, copy: int) -> dict[str, str]:
+        return {service: f"{LOOPBACK}:{self._ports[f'{service}-{copy}']}" for service in SERVICES}
+
+    def _rpc(self) -> dict[str, str]:
+        every = [self._listen(copy) for copy in self._copies()]
+        return {service: ",".join(listen[service] for listen in every) for service in SERVICES}
+
+    def _common(self) -> dict[str, str]:
+        return {
+            "MONGO_URI": self.mongo_uri,
+            "AMQP_URI": self.options.amqp_uri or MEMORY_BROKER,
+            "JISHI_EMBEDDED": str(self._is_embedded).lower(),
+            "JISHI_SANDBOX": str(self.options.sandbox).lower(),
+            "JISHI_DATA_DIR": str(self.data),
+            "JISHI_GATEWAY_LISTEN": f"{LOOPBACK}:{self._ports['gateway']}",
+            "JISHI_BASE_URL": self.url,
+            "JISHI_CHANNEL_LISTEN": f"{LOOPBACK}:{self._ports['channel']}",
+            "JISHI_CHANNEL_URL": self.channel_url,
+            "EVENTLET_NO_GREENDNS": "yes",
+            "PYTHONUNBUFFERED": "1",
+            **self.options.environment,
+        }
+
+    def _plan(self) -> list[Child]:
+        """Everything but the database, the slowest to start first."""
+        children = [self._python("worker", "worker", "services.embedded", "worker")]
+        for copy in self._copies():
+            name = "servers" if copy == 1 else f"servers-{copy}"
+            child = self._python(name, "servers", "services.embedded", "servers")
+            child.environment = {**child.environment, "JISHI_LISTEN": json.dumps(self._listen(copy))}
+            children.append(child)
+        children.append(self._python("gateway", "gateway", "services.gateway"))
+        children.append(self._python("channel", "channel", "services.channel"))
+        children.append(self._python("jobs", "jobs", "services.embedded", "jobs"))
+        return children
+
+    def _python(self, name: str, role: str, module: str, *arguments: str) -> Child:
+        command = [sys.executable, "-m", module, *arguments]
+        environment = {**os.environ, **self.environment}
+        return Child(name, role, command, environment, self.data / "logs" / f"{name}.log")
+
+    # ------------------------------------------------------------------------------------------------------------ database
+
+    def _start_database(self) -> None:
+        if not self.options.mongo_uri:
+            if not _EXECUTABLE.exists():
+                raise StackError(
+                    "the embedded database is not installed: pip install 'jishi[embedded]', or set MONGO_URI"
+                )
+            folder = self.data / "database"
+            command = [str(_EXECUTABLE), "--port", str(self._ports[DATABASE]), "--storage-path", str(folder)]
+            # Without these flags kill -9 loses acknowledged writes, and plain writes feed an oplog that grows ever slower.
+            command += ["--standalone", "--sync-on-commit", "--cache-size", "256M"]
+            quiet = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+            self._add(Child(DATABASE, DATABASE, command, quiet, self.data / "logs" / "database.log"))
+        self._wait(self._database_answers, f"the database at {self.mongo_uri}", within_s=START_WITHIN_S)
+        with self.connect() as client:
+            self._is_embedded = "setName" not in client.admin.command("hello")
+
+    def _database_answers(self) -> bool:
+        try:
+            with MongoClient[dict[str, Any]](self.mongo_uri, serverSelectionTimeoutMS=300) as client:
+                client.admin.command("ping")
+        except PyMongoError:
+            return False
+        return True
+
+    def _prepare_data(self) -> None:
+        """The bootstrap secret (0600, once) and the sandbox's clock."""
+        once(self.data / BOOTSTRAP_FILE, os.environ.get("JISHI_BOOTSTRAP_SECRET") or ids.secret())
+        if self.options.sandbox:
+            with self.connect() as client:
+                settings = Settings(
+                    embedded=self._is_embedded, db_prefix=self.options.environment.get("JISHI_DB_PREFIX", "")
+                )
+                clock.open_sandbox(mongo.database(client, settings, "jishi"))
+
+    # ------------------------------------------------------------------------------------------------------------ watching
+
+    def _add(self, child: Child) -> None:
+        self.children[child.name] = child
+        if self._spawner is None:
+            raise StackError("the stack was stopped while it started")
+        self._spawner.submit(child.start).result()
+
+    def _watch(self) -> None:
+        """Start again what died, after a pause that grows with deaths in a row."""
+        while not self._ended.wait(LOOK_EVERY_S):
+            restarted = False
+            for child in self.children.values():
+                now = clock.monotonic()
+                if child.running:
+                    if now - child.started_at > HEALTHY_AFTER_S:
+                        child.failures = 0
+                    continue
+                pause = min(LONGEST_PAUSE_S, 0.1 * 2**child.failures)
+                if not child.held and now - child.started_at > pause:
+                    child.failures += 1
+                    child.start()
+                    restarted = True
+            if restarted:
+                self._record()
+
+    def _end_watching(self) -> None:
+        self._ended.set()
+        if self._watcher is not None:
+            self._watcher.result()
+            self._watcher = None
+
+    def _healthy(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/healthz", timeout=5).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    def _of(self, *roles: str) -> list[Child]:
+        return [child for child in self.children.values() if child.role in roles]
+
+    def _wait(self, holds: Callable[[], bool], what: str, *, within_s: float) -> None:
+        """Wait until ``holds``. Raises StackError with the log of a child that keeps dying, or when time is up."""
+        until = clock.monotonic() + within_s
+        while not self._cancelled.is_set() and not holds():
+            broken = next((child for child in self.children.values() if self._is_broken(child)), None)
+            if broken is not None or clock.monotonic() > until:
+                raise StackError(f"waited in vain for {what}\n{self._logs(broken)}")
+            threading.Event().wait(0.05)
+
+    def _is_broken(self, child: Child) -> bool:
+        """Whether it died and nobody starts it again, or dies again and again."""
+        return not child.running and not child.held and (self._watcher is None or child.failures > DEATHS_BORNE)
+
+    def _logs(self, broken: Child | None) -> str:
+        chosen = (
+            [broken] if broken else [child for child in self.children.values() if child.starts > 1 or not child.running]
+        )
+        return (
+            "\n".join(f"--- {child.name} ({child.log})\n{child.tail()}" for child in chosen)
+            or f"logs: {self.data / 'logs'}"
+        )
