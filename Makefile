@@ -6,7 +6,7 @@ PORT ?= 8080
 DATA ?= .jishi
 PROTOS := $(shell find protos -name '*.proto' 2>/dev/null)
 
-.PHONY: help setup gen demo up test lint bench clean
+.PHONY: help setup gen demo up test lint format bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
@@ -36,6 +36,9 @@ lint: setup ## ruff, mypy, import-linter, buf, no machine paths
 	@.venv/bin/lint-imports
 	@.venv/bin/buf lint
 	@$(PY) tests/contract/tracked_text.py
+
+format: setup ## put every file in the style that lint asks for
+	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format --quiet .
 
 test: lint ## lint, then every test with branch coverage of services/
 	@sh tests/run.sh
