@@ -8,6 +8,7 @@ Every update has ``applied.id ≠ this id`` in its filter, so a retry by a drive
 last 64 to 96 ids in the document; older ones move to ``applied_archive``, so a cause is recognised for ever.
 """
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -174,6 +175,23 @@ def change(
         time.sleep(random.uniform(0, 0.005))  # noqa: S311 - spreads writers, no secret
 
 
+def answered(database: Database, cause: Cause) -> Any:  # noqa: ANN401 - JSON-like
+    """What a command over several documents answered the first time; None when it did not run. See ``Transaction.answer``."""
+    row = database["answers"].find_one({"_id": cause.id})
+    if row is None:
+        return None
+    _same_body(row["hash"], cause)
+    return row["answer"]
+
+
+def copy(rows: Rows, identity: Any, sequence: int, values: Mapping[str, Any]) -> None:  # noqa: ANN401 - any id
+    """Keep our copy of another service's fact: taken only if its ``sequence`` is higher than the one we have."""
+    with contextlib.suppress(DuplicateKeyError):  # a newer copy is there
+        rows.update_one(
+            {"_id": identity, "sequence": {"$lt": sequence}}, {"$set": {**values, "sequence": sequence}}, upsert=True
+        )
+
+
 def applied(rows: Rows, document: Document, cause: Cause) -> Outcome | None:
     """The first outcome, if ``cause`` was applied to ``document`` before; else None. Raises Refusal when the body differs."""
     for entry in document.get("applied", ()):
@@ -329,6 +347,11 @@ class Transaction:
             self._inserting += 1
         self.operations.insert(0, operation)
         return self
+
+    def answer(self, database: Database, cause: Cause, answer: Any) -> "Transaction":  # noqa: ANN401 - JSON-like
+        """Remember what a command over several documents answered (``answered``); its repetition meets Taken."""
+        row = {"_id": cause.id, "hash": cause.hash, "answer": answer, "at": clock.wall()}
+        return self.insert(database["answers"], row)
 
     def commit(self, *, patience_s: float = PATIENCE_S) -> None:
         """Run it. Write conflicts with other transactions are tried again for ``patience_s``.

@@ -75,9 +75,10 @@ CHASSIS_COLLECTIONS: Final = (
         ),
     ),
     Collection("applied_archive"),
+    Collection("answers"),
     Collection("revoked", (Index(("expire_at",), expire_s=0),)),
 )
-"""What every service's database holds beside its own: events sent, deliveries waiting or parked, old applied ids, revoked tokens."""
+"""What every service's database holds beside its own: events sent, deliveries waiting or parked, old applied ids, answers, revoked tokens."""
 
 
 def connect(settings: Settings, *, pool: int = 64, timeout_s: float = 3.0) -> Client:

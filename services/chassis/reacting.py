@@ -11,7 +11,8 @@ from typing import Any
 
 from services.chassis import commit
 from services.chassis.commit import Cause
-from services.chassis.decisions import Change, Decision, Verdict
+from services.chassis.decisions import DONE, STALE, Change, Decision, Verdict
+from services.chassis.decisions import apply as apply_decision
 from services.chassis.events import Event
 from services.chassis.mongo import Collection, Database, Document
 
@@ -71,6 +72,24 @@ def on_document(
         commit.change(delivery.database[collection], key(delivery.event), delivery.cause, again, fetch=False)
 
     return Handler(event_type, name, load, decide, apply, entity=lambda event: str(key(event)))
+
+
+def keep_copy(event_type: str, name: str, collection: str) -> Handler:
+    """A handler that keeps a copy of another service's entity, from events that carry the whole of it, newest sequence wins."""
+
+    def load(database: Database, event: Event) -> Document | None:
+        return database[collection].find_one({"_id": event.subject})
+
+    def decide(copied: Document | None, event: Event) -> Decision:
+        if copied is None or copied["sequence"] < event.sequence:
+            return apply_decision()
+        return DONE if copied["sequence"] == event.sequence else STALE
+
+    def apply(delivery: Delivery, _state: Document | None, _decision: Decision) -> None:
+        event = delivery.event
+        commit.copy(delivery.database[collection], event.subject, event.sequence, event.data)
+
+    return Handler(event_type, name, load, decide, apply)
 
 
 @dataclass(frozen=True, slots=True)
