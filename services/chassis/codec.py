@@ -90,7 +90,7 @@ def _single_reader(field: FieldDescriptor) -> Convert:
     if field.message_type is not None:
         return _moment if field.message_type.full_name == _TIMESTAMP else to_plain
     if field.enum_type is not None:
-        names = {number: name for name, number in _enum_names(field.enum_type).items()}
+        names = {number: name for name, number in enum_names(field.enum_type).items()}
         return lambda number: names.get(number, str(number))
     return _same
 
@@ -258,7 +258,7 @@ def _integer_parser(low: int, high: int) -> Callable[[Any, str], int]:
 
 
 def _enum_parser(enum: EnumDescriptor) -> Callable[[Any, str], int]:
-    names = _enum_names(enum)
+    names = enum_names(enum)
     known = ", ".join(name for name in names if name)
 
     def parse(value: Any, path: str) -> int:
@@ -343,7 +343,7 @@ def _is_map(field: FieldDescriptor) -> bool:
 
 
 @cache
-def _enum_names(enum: EnumDescriptor) -> dict[str, int]:
+def enum_names(enum: EnumDescriptor) -> dict[str, int]:
     """``{"": 0, "paid": 1, …}`` for an enum whose values begin with its own name."""
     prefix = (
         "".join(("_" if i and letter.isupper() else "") + letter.upper() for i, letter in enumerate(enum.name)) + "_"
