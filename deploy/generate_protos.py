@@ -29,17 +29,20 @@ def include_paths() -> list[Path]:
 
 
 def compile_protos(target: Path) -> None:
-    """Write `*_pb2.py` and `*_pb2.pyi` of every source below `target`; exits with protoc's own message on a bad source."""
+    """Write modules, their stubs and the descriptors with comments below `target`; exits with protoc's own message on a bad source."""
     sources = sorted(str(path.relative_to(SOURCES)) for path in SOURCES.rglob("*.proto"))
     if not sources:
         return
     plugin = Path(sysconfig.get_path("scripts")) / "protoc-gen-mypy"
+    (target / "jishi").mkdir()
     arguments = [
         "protoc",
         *(f"--proto_path={path}" for path in include_paths()),
         f"--plugin=protoc-gen-mypy={plugin}",
         f"--python_out={target}",
         f"--mypy_out=quiet:{target}",
+        "--include_source_info",  # the comments, which the OpenAPI document shows
+        f"--descriptor_set_out={target / 'jishi' / 'descriptors.binpb'}",
         *sources,
     ]
     if protoc.main(arguments) != 0:

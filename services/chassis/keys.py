@@ -42,7 +42,7 @@ def ensure(folder: Path, service: str) -> OKPKey:
 
 
 def key_id(service: str, key: OKPKey) -> str:
-    """``<service>.<RFC 7638 thumbprint>``"""
+    """``<service>.<RFC 7638 thumbprint>``."""
     return f"{service}.{key.thumbprint()}"
 
 

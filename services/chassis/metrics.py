@@ -1,12 +1,12 @@
 """Metrics: what every process counts, and its Prometheus page (with ``/healthz``) where the settings ask for one."""
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from prometheus_client import Counter, Gauge, Histogram, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
-from wsgiref.simple_server import WSGIRequestHandler, make_server
-import threading
 
 from services.chassis.settings import Settings
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from opentelemetry import trace as otel
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
@@ -59,7 +59,7 @@ def trace_id() -> str:
 
 
 class span:  # noqa: N801 - used as a statement: `with span("name"):`
-    """One piece of work: ``with tracing.span("orders.PlaceOrder", parent=header, kind="server"): …``
+    """One piece of work: ``with tracing.span("orders.PlaceOrder", parent=header, kind="server"): …``.
 
     ``parent``: the ``traceparent`` that came with the work; without one the current span is the parent, or a new trace begins.
     """
@@ -81,7 +81,7 @@ class span:  # noqa: N801 - used as a statement: `with span("name"):`
         """The header that makes further work a child of this."""
         return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
 
-    def __enter__(self) -> "span":
+    def __enter__(self) -> Self:
         """Begin, as the current span of this thread or task."""
         found = _HEADER.fullmatch(self._parent) if self._parent else None
         parent_span = ""

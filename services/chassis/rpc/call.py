@@ -59,7 +59,7 @@ class Call:
         """The cause of this command's writes; the same again when the same caller repeats it under the same idempotency key."""
         if self._cause is None:
             key = self.metadata.get(IDEMPOTENCY_KEY) or secrets.token_hex(16)
-            text = "\x1f".join((self.caller.identity, self.method.name, key))
+            text = f"{self.caller.identity}\x1f{self.method.name}\x1f{key}"
             digest = hashlib.sha256(text.encode()).hexdigest()
             self._cause = Cause("cmd:" + digest, self.body_hash, traceparent=self.traceparent)
         return self._cause

@@ -82,7 +82,7 @@ class Pauses:
 
 def derived_key(call: Call, name: str, part: str) -> str:
     """The idempotency key of a call made because of another: the same for every retry of that one."""
-    return hashlib.sha256("\x1f".join((call.cause.id, name, part)).encode()).hexdigest()
+    return hashlib.sha256(f"{call.cause.id}\x1f{name}\x1f{part}".encode()).hexdigest()
 
 
 class Stub:

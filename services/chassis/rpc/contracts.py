@@ -9,8 +9,8 @@ from typing import Any
 
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 from google.protobuf.message import Message
-
 from jishi.options.v1 import options_pb2
+
 from services.chassis import codec
 from services.chassis.tokens import ANYONE, SERVICE
 

@@ -179,7 +179,7 @@ def _answering(
             call.traceparent = span.traceparent
             try:
                 response = first(call).SerializeToString()
-            except Exception as error:  # every failure is answered in the same form
+            except Exception as error:  # noqa: BLE001 - every failure is answered in the same form
                 refusal = status.from_exception(error)
         seconds(clock.monotonic() - began)
         if refusal is not None:

@@ -180,5 +180,5 @@ def _bearer(header: Any) -> str:
     return text.strip()
 
 
-def _is_text(field: FieldDescriptor | None) -> bool:
+def _is_text(field: Any) -> bool:
     return field is not None and field.type == FieldDescriptor.TYPE_STRING and not field.is_repeated

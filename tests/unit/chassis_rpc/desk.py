@@ -12,9 +12,9 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message_factory import GetMessageClass
 from grpc_tools import protoc
+from jishi.options.v1 import options_pb2  # noqa: F401 - desk.proto needs it in the pool
 from pymongo.errors import AutoReconnect
 
-from jishi.options.v1 import options_pb2  # noqa: F401 - desk.proto needs it in the pool
 from services.chassis import codec, commit, ids, rpc
 from services.chassis.errors import Refusal, Violation, not_found
 from services.chassis.mongo import Collection

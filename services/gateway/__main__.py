@@ -1,0 +1,38 @@
+"""``python -m services.gateway``: the gateway on ``settings.gateway_listen``, until SIGTERM."""
+
+from typing import Final
+
+import uvicorn
+
+from services.chassis import logs, metrics, tracing
+from services.chassis.settings import settings
+from services.gateway.app import create
+
+DRAIN_S: Final = 15
+
+
+def main() -> None:
+    """Serve; on SIGTERM stop accepting, finish what runs, leave."""
+    own = settings()
+    logs.configure(own, "gateway", "gateway")
+    tracing.configure(own, "gateway", "gateway")
+    metrics.serve(own, "gateway")
+    host, _, port = own.gateway_listen.rpartition(":")
+    uvicorn.run(
+        create(own),
+        host=host,
+        port=int(port),
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+
+
+if __name__ == "__main__":
+    main()
