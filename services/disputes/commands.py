@@ -1,7 +1,6 @@
 """What parties do to a case. Each function is one command; a repetition under the same cause answers with the same case."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from services.chassis import clock, commit, ids, policy
@@ -10,8 +9,18 @@ from services.chassis.decisions import Change
 from services.chassis.errors import Refusal, not_found
 from services.chassis.mongo import Document
 from services.disputes import model
-from services.disputes.model import Rules, Step
+from services.disputes.model import Party, Rules, Step
 from services.disputes.store import Store
+
+POLICIES = (
+    "merchant_answer",
+    "buyer_escalation",
+    "claim_window",
+    "appeal_window",
+    "small_claim",
+    "four_eyes",
+    "cases_per_order",
+)
 
 
 class Orders(Protocol):
@@ -19,15 +28,6 @@ class Orders(Protocol):
 
     def order(self, order_id: str) -> Mapping[str, Any]:
         """The order as its buyer may see it. Raises Refusal NOT_FOUND."""
-
-
-@dataclass(frozen=True, slots=True)
-class Party:
-    """Who acts: role is buyer, merchant or platform; ``owner`` is the buyer id or shop id that a case must belong to."""
-
-    role: str
-    identity: str
-    owner: str = ""
 
 
 def open_case(store: Store, orders: Orders, cause: Cause, buyer: Party, asked: Mapping[str, Any]) -> Outcome:
@@ -126,21 +126,18 @@ def accept_ruling(store: Store, cause: Cause, party: Party, case_id: str) -> Out
     return _act(store, cause, party, case_id, lambda case: model.accept_ruling(case, _step(party)))
 
 
-def owns(party: Party, case: Mapping[str, Any]) -> bool:
-    """Whether the party may see and touch the case: its buyer, its shop, or the platform."""
-    field = {"buyer": "buyer_id", "merchant": "shop_id"}.get(party.role)
-    return field is None or case[field] == party.owner
-
-
 def rules_at(when: Any) -> Rules:
     """The policy in force at ``when`` (business time)."""
     found = policy.load("disputes")
-    spans = ("merchant_answer", "buyer_escalation", "claim_window", "appeal_window")
-    numbers = ("small_claim", "four_eyes", "cases_per_order")
     return Rules(
-        **{name: found.span(name, when) for name in spans},
-        **{name: found.value(name, when) for name in numbers},
-        versions=tuple(found.version(name, when) for name in (*spans, *numbers)),
+        merchant_answer=found.span("merchant_answer", when),
+        buyer_escalation=found.span("buyer_escalation", when),
+        claim_window=found.span("claim_window", when),
+        appeal_window=found.span("appeal_window", when),
+        small_claim=found.value("small_claim", when),
+        four_eyes=found.value("four_eyes", when),
+        cases_per_order=found.value("cases_per_order", when),
+        versions=tuple(found.version(name, when) for name in POLICIES),
     )
 
 
@@ -150,7 +147,7 @@ def _step(party: Party, note: str = "") -> Step:
 
 def _act(store: Store, cause: Cause, party: Party, case_id: str, decide: Callable[[Document], Change]) -> Outcome:
     def own(case: Document) -> Change:
-        if not owns(party, case):
+        if not model.owns(party, case):
             raise not_found("case", case_id)
         return decide(case)
 

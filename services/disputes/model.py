@@ -88,6 +88,21 @@ class Step:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Who acts: role is buyer, merchant or platform; ``owner`` is the buyer id or shop id that a case must belong to."""
+
+    role: str
+    identity: str
+    owner: str = ""
+
+
+def owns(party: Party, case: Mapping[str, Any]) -> bool:
+    """Whether the party may see and touch the case: its buyer, its shop, or the platform."""
+    field = {"buyer": "buyer_id", "merchant": "shop_id"}.get(party.role)
+    return field is None or case[field] == party.owner
+
+
 # ------------------------------------------------------------------------------------------------------------------ opening
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from services.chassis.errors import Refusal, invalid, not_found
 from services.chassis.mongo import Document
-from services.disputes.commands import Party, owns
+from services.disputes.model import Party, owns
 from services.disputes.store import Store
 
 PAGE_DEFAULT, PAGE_MOST = 20, 100

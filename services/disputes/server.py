@@ -10,7 +10,7 @@ from services.chassis import clock, codec, rpc
 from services.chassis.commit import Outcome
 from services.chassis.mongo import Document
 from services.disputes import commands, queries
-from services.disputes.commands import Party
+from services.disputes.model import Party
 from services.disputes.store import COLLECTIONS, Store
 
 

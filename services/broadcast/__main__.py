@@ -1,0 +1,5 @@
+"""``python -m services.broadcast server|worker|jobs``."""
+
+from services.chassis.process import main
+
+main("broadcast")

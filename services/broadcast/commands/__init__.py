@@ -1,0 +1,1 @@
+"""What merchants do: followers and tags (``following``), broadcasts (``sending``)."""
