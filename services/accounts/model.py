@@ -22,6 +22,8 @@ SCOPES: Final = (
     "disputes:write",
     "followers:read",
     "followers:write",
+    "followers:read",
+    "followers:write",
     "broadcast:read",
     "broadcast:send",
 )

@@ -13,6 +13,7 @@ from services.accounts.store import COLLECTIONS, Store
 from services.accounts.store.installation import bootstrap_secret, installation_key
 from services.chassis import clock, codec, mongo, paging, presence, rpc
 from services.chassis.commit import Outcome
+from services.chassis.settings import SERVICES
 
 R = TypeVar("R", bound=Message)
 QUIET_WITHIN_S: Final = 30.0
@@ -197,9 +198,17 @@ class AccountsService:
         if replayed:
             call.mark_replayed()
         clock.see(offset)
-        patience_s = min(QUIET_WITHIN_S, call.remaining() - ANSWER_TAKES_S)
-        busy = presence.wait_quiet(self._store.shared, offset, patience_s)
-        return codec.from_plain(pb.AdvanceClockResponse, {**_clock(offset), "quiet": not busy, "busy": list(busy)})
+        busy = self._settle(offset, min(QUIET_WITHIN_S, call.remaining() - ANSWER_TAKES_S))
+        return codec.from_plain(pb.AdvanceClockResponse, {**_clock(offset), "quiet": not busy, "busy": busy})
+
+    def _settle(self, offset: int, patience_s: float) -> list[str]:
+        """Wait until every process has seen the clock and come to rest; answers what has not after ``patience_s``."""
+        until, shared = clock.monotonic() + patience_s, self._store.shared
+        late = presence.wait_seen(shared, offset, patience_s)
+        if late:
+            return late
+        wanted = presence.expected(SERVICES, self._store.services_with_jobs())
+        return presence.wait_quiet(shared, wanted, max(0.0, until - clock.monotonic()), offset)
 
 
 def _clock(offset: int) -> dict[str, Any]:

@@ -10,8 +10,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from services.cli import clocks, events, imports
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Jishi (集市): a self-hosted marketplace.")
-console = Console(stderr=True, highlight=False)
+app.add_typer(clocks.app, name="clock")
+app.add_typer(events.app, name="events")
+app.command("import")(imports.import_file)
+errors = Console(stderr=True, highlight=False)
 
 Data = Annotated[Path, typer.Option(help="Folder of keys, logs and the embedded database.")]
 
@@ -34,27 +39,46 @@ def up(
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: ended.set())
     given = os.environ
-    options = Options(data, port, sandbox, copies, given.get("MONGO_URI", ""), given.get("AMQP_URI", ""))
-    stack = Stack(options)
+    stack = Stack(Options(data, port, sandbox, copies, given.get("MONGO_URI", ""), given.get("AMQP_URI", "")))
     try:
         stack.start(ended)
     except StackError as error:
-        console.print(f"jishi up: {error}", markup=False)
+        errors.print(f"jishi up: {error}", markup=False)
         raise typer.Exit(1) from error
     if not quiet and not ended.is_set():
         _introduce(stack.url, stack.channel_url, stack.data)
     ended.wait()
     if not quiet:
-        console.print("stopping")
+        errors.print("stopping")
     stack.stop()
 
 
 def _introduce(url: str, channel_url: str, data: Path) -> None:
-    out = Console(highlight=False)
-    out.print(f"Jishi is up      {url}  (health: {url}/healthz, API: {url}/openapi.json)")
-    out.print(f"payment channel  {channel_url}")
-    out.print(f"data and logs    {data}")
+    print(f"Jishi is up      {url}  (health: {url}/healthz, API: {url}/openapi.json)")
+    print(f"payment channel  {channel_url}")
+    print(f"data and logs    {data}")
     sys.stdout.flush()
+
+
+@app.command()
+def seed(
+    out: Annotated[Path, typer.Option(help="File for ids, credentials and tokens (JSON, mode 0600).")],
+    data: Data = Path(".jishi"),
+) -> None:
+    """Make a small demo world on the running stack: two open shops, three buyers, an admin, an arbitrator."""
+    from services.cli import running
+    from services.cli.api import UnexpectedAnswer
+    from services.cli.seed import seed as make
+    from services.cli.seed import write
+
+    try:
+        write(
+            make(running.base_url(data), running.bootstrap_secret(data), os.environ.get("JISHI_ADMIN_TOKEN", "")), out
+        )
+    except UnexpectedAnswer as error:
+        errors.print(f"jishi seed: {error}", markup=False)
+        raise typer.Exit(1) from error
+    print(out)
 
 
 if __name__ == "__main__":

@@ -97,6 +97,10 @@ class Store:
         """The clock move that a command made."""
         return self.clock_moves.find_one({"created_by": cause_id})
 
+    def services_with_jobs(self) -> list[str]:
+        """Services whose jobs a jobs process has told about, alive or killed since."""
+        return sorted(self.shared["quiet"].distinct("service", {"role": "jobs"}))
+
 
 def grant_id(client_id: str, shop_id: str) -> str:
     """The id of an app's grant on a shop."""

@@ -1,0 +1,130 @@
+"""A small HTTP client of the ``/v1`` API, as a careful program would write one: keys on every write, retries of what may be retried."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import httpx
+
+from services.chassis import clock, ids
+
+RETRIED: Final = frozenset({502, 503, 504})
+RETRY_FOR_S: Final = 20.0
+TIMEOUT_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: HTTP status, JSON body ({} where there was none), headers, and how long it took (seconds)."""
+
+    status: int
+    body: dict[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    took_s: float = 0.0
+
+    @property
+    def fine(self) -> bool:
+        """Whether it is a success."""
+        return 200 <= self.status < 300
+
+    @property
+    def reason(self) -> str:
+        """The reason of a refusal (``OUT_OF_STOCK``); empty for a success."""
+        return str(self.body.get("reason", ""))
+
+    @property
+    def replayed(self) -> bool:
+        """Whether it answers a request done before."""
+        return self.headers.get("idempotency-replayed") == "true"
+
+
+class UnexpectedAnswer(RuntimeError):
+    """A call that should have gone well did not."""
+
+    def __init__(self, call: str, answer: Answer) -> None:
+        """Tell what was called and what came back."""
+        super().__init__(f"{call} → {answer.status} {answer.body}")
+        self.answer = answer
+
+
+class Api:
+    """The API at ``base_url`` as one caller sees it. Thread-safe; ``as_caller`` shares the connections."""
+
+    def __init__(self, base_url: str, token: str = "", client: httpx.Client | None = None) -> None:
+        """``token`` empty: anybody."""
+        self.base_url, self.token = base_url.rstrip("/"), token
+        limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
+        self._client = client or httpx.Client(timeout=TIMEOUT_S, limits=limits, trust_env=False)
+
+    def as_caller(self, token: str) -> "Api":
+        """The same API, called by somebody else."""
+        return Api(self.base_url, token, self._client)
+
+    def get(self, path: str, **params: Any) -> dict[str, Any]:
+        """The body of a successful GET. Raises UnexpectedAnswer."""
+        return self._fine("GET", path, self.ask("GET", path, params=params))
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None, *, key: str = "") -> dict[str, Any]:
+        """The body of a successful POST of ``body`` as JSON. Raises UnexpectedAnswer."""
+        return self._fine("POST", path, self.ask("POST", path, body or {}, key=key))
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        form: Mapping[str, Any] | None = None,
+        files: Mapping[str, Any] | None = None,
+        key: str = "",
+        retry: bool = True,
+    ) -> Answer:
+        """Call and answer whatever came. ``path`` may be a whole URL (the channel's cashier).
+
+        A write carries ``key`` (or a fresh one), so it is repeated like a read while the house is away (502, 503, 504 or no line).
+        Raises httpx.TransportError when it stays away.
+        """
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        if method != "GET":
+            headers["Idempotency-Key"] = key or ids.secret()
+        given: dict[str, Any] = {
+            "headers": headers,
+            "params": {k: v for k, v in (params or {}).items() if v is not None},
+        }
+        if form is not None:
+            given["data"] = form
+        elif method != "GET" and files is None:
+            given["json"] = body or {}
+        if files is not None:
+            given["files"] = files
+        url = path if path.startswith("http") else self.base_url + path
+        until = clock.monotonic() + (RETRY_FOR_S if retry else 0)
+        while True:
+            began = clock.monotonic()
+            answer = self._attempt(method, url, given, last=began > until)
+            if answer is not None and (answer.status not in RETRIED or began > until or not retry):
+                return answer
+            time.sleep(0.1)
+
+    def _attempt(self, method: str, url: str, given: Mapping[str, Any], *, last: bool) -> Answer | None:
+        began = clock.monotonic()
+        try:
+            response = self._client.request(method, url, **given)
+        except httpx.TransportError:
+            if last:
+                raise
+            return None
+        took = clock.monotonic() - began
+        try:
+            body = response.json()
+        except ValueError:
+            body = {"text": response.text} if response.text else {}
+        return Answer(response.status_code, body if isinstance(body, dict) else {"items": body}, response.headers, took)
+
+    @staticmethod
+    def _fine(method: str, path: str, answer: Answer) -> dict[str, Any]:
+        if not answer.fine:
+            raise UnexpectedAnswer(f"{method} {path}", answer)
+        return answer.body
