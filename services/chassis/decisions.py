@@ -62,7 +62,7 @@ class Change:
     pull: Mapping[str, Any] = field(default_factory=dict)
     facts: tuple[Fact, ...] = ()
     answer: Any = None
-    due: datetime | None | Keep = KEEP
+    due: datetime | Keep | None = KEEP
     guard: Mapping[str, Any] = field(default_factory=dict)
 
 
