@@ -1,0 +1,1 @@
+"""The rules of orders: states and their one table, amounts, what commands, events and timers decide. Values only."""

@@ -1,0 +1,166 @@
+"""What events mean to an order: ``decide(order or None, event data, step) → apply | done | stale | early``.
+
+Each recognises its own effect from the order alone, so that asking again after it was applied answers done. A fact that carries
+money is never stale: it is recorded, or answered with ``order.payment_rejected``, or waits for what must come first.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from services.chassis.decisions import DONE, EARLY, KEEP, STALE, Change, Decision, Verdict, apply
+from services.orders.model import facts
+from services.orders.model.order import changed, close, entry
+from services.orders.model.states import CATALOG, PAYMENTS, Move, Order, State, Step, allowed, target
+
+Data = Mapping[str, Any]
+OF_THE_PAYMENT: Final = frozenset({"cancelled", "dispute"})
+"""Causes of refunds of money that the order took; ``rejected`` is money it did not take, the others never reached it."""
+
+NO_ORDERS_MONEY: Final = Decision(Verdict.STALE, why="a whole payment went back that no order ever saw")
+
+
+# ----------------------------------------------------------------------------------------------------------------- payments
+
+
+def paid(order: Order | None, share: Data, data: Data, step: Step) -> Decision:
+    """payment.succeeded for one order: ``share`` {order_id, amount} of the payment ``data``.
+
+    Taken when the order waits for exactly this amount, else rejected by an event of its own.
+    """
+    if order is None:
+        return EARLY
+    if data["payment_id"] == order["payment_id"] or _rejected_before(order, data["payment_id"]):
+        return DONE
+    reason = _cannot_take(order, share["amount"])
+    if reason:
+        return _rejected(order, share["amount"], data["payment_id"], reason, step)
+    paid_at = data.get("paid_at", step.at)
+    ship_by = paid_at + timedelta(seconds=order["terms"]["ship_within_s"])
+    fields = {
+        "state": target(order, Move.PAY, PAYMENTS).value,
+        "paid": share["amount"],
+        "paid_at": paid_at,
+        "payment_id": data["payment_id"],
+        "transaction_id": data["transaction_id"],
+        "ship_by": ship_by,
+    }
+    told = (facts.paid({**order, **fields}),)
+    return apply(changed(order, entry("paid", step, data["transaction_id"]), fields, facts=told, due=ship_by))
+
+
+def all_paid(orders: Mapping[str, Order], data: Data, step: Step) -> Decision:
+    """payment.succeeded as a whole: early while any order is missing, done when every order has dealt with its share."""
+    decisions = [paid(orders.get(share["order_id"]), share, data, step) for share in data["shares"]]
+    verdicts = {decision.verdict for decision in decisions}
+    if Verdict.EARLY in verdicts:
+        return EARLY
+    return apply() if Verdict.APPLY in verdicts else DONE
+
+
+def _rejected_before(order: Order, payment_id: str) -> bool:
+    return any(row["payment_id"] == payment_id for row in order["rejected_payments"])
+
+
+def _cannot_take(order: Order, amount: int) -> str:
+    if not allowed(order, Move.PAY, PAYMENTS):
+        return "closed" if order["state"] == State.CLOSED else "already_paid"
+    return "" if amount == order["amount"] else "amount_mismatch"
+
+
+def _rejected(order: Order, amount: int, payment_id: str, reason: str, step: Step) -> Decision:
+    row = {"payment_id": payment_id, "amount": amount, "reason": reason, "rejected_at": step.at}
+    told = (facts.payment_rejected(order, amount, reason),)
+    line = entry("payment_rejected", step, reason)
+    return apply(
+        changed(order, line, {"rejected": order["rejected"] + amount}, push={"rejected_payments": [row]}, facts=told)
+    )
+
+
+def refunded(order: Order | None, data: Data, step: Step) -> Decision:
+    """refund.succeeded: a fact beside the state; an open order whose money all went back closes.
+
+    Of a paid order the goods are still in the warehouse, so catalog is told; of a shipped one nothing is left to tell.
+    """
+    if not data["order_id"]:
+        return NO_ORDERS_MONEY
+    if order is None:
+        return EARLY
+    if any(row["refund_id"] == data["refund_id"] for row in order["refunds"]):
+        return DONE
+    cause, amount = data["cause"], data["amount"]
+    row = {"refund_id": data["refund_id"], "cause": cause, "case_id": data["case_id"], "amount": amount}
+    push = {"refunds": [{**row, "refunded_at": data.get("refunded_at", step.at)}]}
+    line = entry("refunded", step, cause)
+    if cause == "rejected":
+        if not order["rejected"]:
+            return EARLY
+        return apply(changed(order, line, {"returned": order["returned"] + amount}, push=push))
+    if cause not in OF_THE_PAYMENT:
+        return apply(changed(order, line, {}, push=push))
+    if not order["paid"]:
+        return EARLY
+    fields = {"refunded": order["refunded"] + amount}
+    if fields["refunded"] >= order["paid"] and allowed(order, Move.REFUND, PAYMENTS):
+        unshipped = order["state"] == State.PAID
+        return apply(close(order, Move.REFUND, step, "refunded", tell=unshipped, also=Change(set=fields, push=push)))
+    return apply(changed(order, line, fields, push=push))
+
+
+# ------------------------------------------------------------------------------------------------------------------ catalog
+
+
+def ran_out(order: Order | None, _data: Data, step: Step) -> Decision:
+    """reservation.failed: a paid order whose stock is gone closes, and its money goes back. Nothing returns to the warehouse."""
+    if order is None or order["state"] == State.AWAITING_PAYMENT:
+        return EARLY
+    if allowed(order, Move.RUN_OUT, CATALOG):
+        return apply(close(order, Move.RUN_OUT, step, "out_of_stock", stock_returns=False))
+    return DONE if order.get("close_reason") == "out_of_stock" else STALE
+
+
+# ----------------------------------------------------------------------------------------------------------------- disputes
+
+
+def case_opened(order: Order | None, data: Data, step: Step) -> Decision:
+    """case.opened: the overlay 维权中; nothing completes by itself from here."""
+    if order is None:
+        return EARLY
+    if _case(order, data["case_id"]) is not None:
+        return DONE
+    if not order["paid"]:
+        return STALE if order["state"] == State.CLOSED else EARLY
+    row = {"case_id": data["case_id"], "kind": data["kind"], "opened_at": step.at}
+    due = None if order["state"] == State.SHIPPED else KEEP
+    line = entry("case_opened", step, data["kind"])
+    return apply(changed(order, line, {"in_dispute": True}, push={"cases": [row]}, due=due))
+
+
+def case_closed(order: Order | None, data: Data, step: Step) -> Decision:
+    """case.closed: the overlay goes with the last open case, and a shipped order completes by itself again.
+
+    Where the case paid something back it waits for that refund, so that an order refunded in full does not complete meanwhile.
+    """
+    if order is None:
+        return EARLY
+    case = _case(order, data["case_id"])
+    if case is None:
+        return STALE if order["state"] == State.CLOSED and not order["paid"] else EARLY
+    if case.get("closed_at") is not None:
+        return DONE
+    if data["refunded"] and not any(row["case_id"] == data["case_id"] for row in order["refunds"]):
+        return EARLY
+    ended = {**case, "closed_at": step.at, "outcome": data["outcome"]}
+    cases = [ended if row["case_id"] == data["case_id"] else row for row in order["cases"]]
+    in_dispute = any(row.get("closed_at") is None for row in cases)
+    due = order["auto_confirm_at"] if order["state"] == State.SHIPPED and not in_dispute else KEEP
+    line = entry("case_closed", step, data["outcome"])
+    return apply(changed(order, line, {"in_dispute": in_dispute, "cases": cases}, due=due))
+
+
+def _case(order: Order, case_id: str) -> Mapping[str, Any] | None:
+    for row in order["cases"]:
+        if row["case_id"] == case_id:
+            found: Mapping[str, Any] = row
+            return found
+    return None

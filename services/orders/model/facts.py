@@ -1,0 +1,91 @@
+"""The events that orders promises, made from the order as it will be."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from services.chassis.decisions import Fact
+
+Values = Mapping[str, Any]
+_SOLD: Final = ("product_id", "sku_id", "name", "quantity", "price", "product_version")
+
+
+def sold_lines(order: Values) -> list[dict[str, Any]]:
+    """The lines as catalog takes or releases them."""
+    return [{name: line[name] for name in _SOLD} for line in order["lines"]]
+
+
+def paid(order: Values) -> Fact:
+    """The order's share of a payment arrived."""
+    names = ("checkout_id", "shop_id", "account_id", "buyer_id", "openid", "amount", "currency", "paid_at")
+    return Fact(
+        "jishi.orders.order.paid.v1",
+        {
+            "order_id": order["_id"],
+            **{name: order[name] for name in names},
+            "transaction_id": order["transaction_id"],
+            "lines": sold_lines(order),
+        },
+    )
+
+
+def closed(order: Values, reason: str, refund: int, *, stock_returns: bool = True) -> Fact:
+    """The order ended. ``refund``: minor units of it still held, which payments gives back. Without ``stock_returns`` it names no
+    lines: nothing of it is in the warehouse or reserved.
+    """
+    return Fact(
+        "jishi.orders.order.closed.v1",
+        {
+            "order_id": order["_id"],
+            "checkout_id": order["checkout_id"],
+            "shop_id": order["shop_id"],
+            "lines": sold_lines(order) if stock_returns else [],
+            "reason": reason,
+            "was_paid": order["paid"] > 0,
+            "amount": refund,
+        },
+    )
+
+
+def released(checkout_id: str, reason: str) -> Fact:
+    """A checkout ended without orders: an empty ``order_id`` releases everything that was reserved under its id."""
+    return Fact("jishi.orders.order.closed.v1", {"checkout_id": checkout_id, "reason": reason})
+
+
+def shipped(order: Values, delivery: Values) -> Fact:
+    """The merchant shipped."""
+    names = ("shop_id", "account_id", "buyer_id", "openid", "shipped_at")
+    return Fact(
+        "jishi.orders.order.shipped.v1",
+        {
+            "order_id": order["_id"],
+            **{name: order[name] for name in names},
+            "delivery_company": delivery["company"],
+            "delivery_track_no": delivery["track_no"],
+        },
+    )
+
+
+def completed(order: Values, by: str) -> Fact:
+    """What is left of the escrow may settle; the commission was frozen at sale."""
+    return Fact(
+        "jishi.orders.order.completed.v1",
+        {
+            "order_id": order["_id"],
+            "checkout_id": order["checkout_id"],
+            "shop_id": order["shop_id"],
+            "amount": max(0, order["paid"] - order["refunded"]),
+            "currency": order["currency"],
+            "commission_bp": order["commission_bp"],
+            "commission_policy": order["commission_policy"],
+            "completed_at": order["completed_at"],
+            "by": by,
+        },
+    )
+
+
+def payment_rejected(order: Values, amount: int, reason: str) -> Fact:
+    """Money came that the order cannot take: it must go back."""
+    return Fact(
+        "jishi.orders.order.payment_rejected.v1",
+        {"order_id": order["_id"], "checkout_id": order["checkout_id"], "amount": amount, "reason": reason},
+    )

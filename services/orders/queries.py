@@ -1,0 +1,153 @@
+"""What may be asked about checkouts and orders, and what of the answer each caller is told."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from services.chassis import clock, paging, policy
+from services.chassis.errors import Refusal, invalid, not_found, wrong_state
+from services.chassis.mongo import Document
+from services.orders.model import checkout as checkouts
+from services.orders.model.states import PLATFORM, Actor, CheckoutState, sees, wechat_status
+from services.orders.store import Placed, Store
+
+View = dict[str, Any]
+_SUMS: Final = ("amount", "goods_amount", "discount", "freight")
+
+
+# ------------------------------------------------------------------------------------------------------------------ one order
+
+
+def order(store: Store, actor: Actor, order_id: str) -> View:
+    """One order with its timeline. Raises Refusal NOT_FOUND, for another's order too."""
+    found = store.order(order_id)
+    if found is None or not sees(found, actor):
+        raise not_found("order", order_id)
+    return view(found, actor)
+
+
+def view(found: Document, actor: Actor) -> View:
+    """An order as ``actor`` is told it: the merchant knows the buyer by openid, the buyer not the commission."""
+    back, state = gone_back(found)
+    told = {
+        **found,
+        "order_id": found["_id"],
+        "order_status": wechat_status(found),
+        "refunded": back,
+        "refund_state": state,
+        "timeline": found.get("timeline", []),
+    }
+    if actor.kind == "merchant":
+        told["buyer_id"] = ""
+    if actor.kind == "buyer":
+        del told["commission_bp"]
+    if actor.kind not in PLATFORM:
+        told["timeline"] = [{**line, "actor_id": ""} for line in told["timeline"]]
+    return told
+
+
+def gone_back(found: Mapping[str, Any]) -> tuple[int, str]:
+    """Minor units that went back, and the refund state: of what the order took, or else of what came and could not be taken."""
+    if found["paid"]:
+        back, collected = found["refunded"], found["paid"]
+    else:
+        back = sum(row["amount"] for row in found["refunds"])
+        collected = max(back, found["rejected"])
+    if not back:
+        return 0, ""
+    return back, "refunded" if back >= collected else "partially_refunded"
+
+
+# --------------------------------------------------------------------------------------------------------------------- lists
+
+
+def orders(store: Store, actor: Actor, asked: Mapping[str, Any]) -> tuple[list[View], str]:
+    """A page of orders, newest first, without timelines, and the token of the next page ("" on the last).
+
+    ``asked``: shop_id, buyer_id (platform), state, in_dispute, created_from, created_to, page_size, page_token. Raises Refusal
+    INVALID_ARGUMENT, INVALID_PAGE_TOKEN, PERMISSION_DENIED (a merchant without a shop).
+    """
+    where = _whose(actor, asked)
+    if asked.get("state"):
+        where["state"] = asked["state"]
+    if "in_dispute" in asked:
+        where["in_dispute"] = asked["in_dispute"]
+    between = asked.get("created_from"), asked.get("created_to")
+    filters = {**where, "between": [moment and moment.isoformat() for moment in between]}
+    low, high = store.bounds(*between)
+    last = paging.decode(asked["page_token"], filters)
+    size = _size(asked["page_size"])
+    found = store.page(where, low, min(high, last[0]) if last else high, size + 1)
+    token = paging.encode(filters, [found[size - 1]["serial"]]) if len(found) > size else ""
+    return [view(each, actor) for each in found[:size]], token
+
+
+def _whose(actor: Actor, asked: Mapping[str, Any]) -> dict[str, Any]:
+    if actor.kind == "buyer":
+        return {"buyer_id": actor.subject}
+    if actor.kind == "merchant":
+        if not actor.shop_id:
+            raise Refusal("PERMISSION_DENIED", "this token speaks for no shop; get one after the shop is approved")
+        return {"shop_id": actor.shop_id}
+    named = {name: asked[name] for name in ("shop_id", "buyer_id") if asked[name]}
+    if not named:
+        raise invalid("shop_id", "say whose orders: shop_id or buyer_id")
+    return named
+
+
+def _size(asked: int) -> int:
+    rules, now = policy.load("orders"), clock.business()
+    if asked < 0:
+        raise invalid("page_size", "must not be negative")
+    limit: int = rules.value("page_size_limit", now)
+    return min(asked or int(rules.value("page_size", now)), limit)
+
+
+# ------------------------------------------------------------------------------------------------------------------ checkouts
+
+
+def checkout(store: Store, actor: Actor, checkout_id: str) -> View:
+    """A checkout as it is now. Raises Refusal NOT_FOUND, for another's too."""
+    found = store.checkout(checkout_id)
+    if found is None or not sees(found, actor):
+        raise not_found("checkout", checkout_id)
+    children = store.orders_of(checkout_id)
+    state = checkouts.standing(children) if found["state"] == CheckoutState.PLACED else found["state"]
+    return _checkout_view(found, children, state)
+
+
+def as_placed(placed: Placed) -> View:
+    """A checkout as it was when it was placed, whatever became of it: a repeated command answers the same."""
+    waiting = "awaiting_payment"
+    return _checkout_view(placed.checkout, [{**child, "state": waiting} for child in placed.orders], waiting)
+
+
+def _checkout_view(found: Document, children: Sequence[Document], state: str) -> View:
+    sums = {name: sum(child[name] for child in children) for name in _SUMS}
+    shown = [{**child, "order_id": child["_id"]} for child in children]
+    return {**found, **sums, "checkout_id": found["_id"], "state": state, "orders": shown}
+
+
+def payable(store: Store, actor: Actor, checkout_id: str) -> View:
+    """What one payment of a checkout pays for, and whether it still may be collected. One read: the orders hold it all.
+
+    Raises Refusal NOT_FOUND (for another buyer's too), WRONG_STATE for a checkout that has no orders.
+    """
+    children = store.orders_of(checkout_id)
+    if not children:
+        found = store.checkout(checkout_id)
+        if found is None or not sees(found, actor):
+            raise not_found("checkout", checkout_id)
+        raise wrong_state("checkout", checkout_id, found["state"], "awaiting_payment")
+    first = children[0]
+    if not sees(first, actor):
+        raise not_found("checkout", checkout_id)
+    shares = [{"order_id": child["_id"], "shop_id": child["shop_id"], "amount": child["amount"]} for child in children]
+    return {
+        "checkout_id": checkout_id,
+        "buyer_id": first["buyer_id"],
+        "currency": first["currency"],
+        "amount": sum(share["amount"] for share in shares),
+        "pay_by": first["pay_by"],
+        "state": checkouts.standing(children),
+        "shares": shares,
+    }

@@ -1,0 +1,93 @@
+"""What orders does when it hears of a fact, or a deadline passes."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from services.chassis import clock, commit
+from services.chassis.commit import Shortfall, Transaction
+from services.chassis.decisions import Decision, Verdict
+from services.chassis.events import Event
+from services.chassis.mongo import Database, Document
+from services.chassis.reacting import Delivery, Handler, timer_on_document
+from services.orders.model import checkout, events, order
+from services.orders.model.states import CATALOG, DISPUTES, PAYMENTS, Actor, Order, Step
+
+Decide = Callable[[Order | None, Mapping[str, Any], Step], Decision]
+
+
+def checkout_of(event: Event) -> str:
+    """What early events wait for: all events of one checkout wake each other, since its payment comes for all of its orders."""
+    return str(event.data["checkout_id"])
+
+
+def step_of(event: Event, actor: Actor) -> Step:
+    """When and by which event; the moment is only written down, never decided by."""
+    return Step(clock.business(), actor, event.id)
+
+
+def on_order(event_type: str, name: str, actor: Actor, decide: Decide) -> Handler:
+    """A handler whose whole effect is the order that the event names: one read, one conditional write."""
+
+    def load(database: Database, event: Event) -> Document | None:
+        return database["orders"].find_one({"_id": event.data["order_id"]})
+
+    def asked(state: Order | None, event: Event) -> Decision:
+        return decide(state, event.data, step_of(event, actor))
+
+    def apply(delivery: Delivery, state: Document, decision: Decision) -> None:
+        if decision.change is None or not commit.write(
+            delivery.database["orders"], state, decision.change, delivery.cause
+        ):
+            raise Shortfall
+
+    return Handler(event_type, name, load, asked, apply, entity=checkout_of)
+
+
+# ----------------------------------------------------------------------------------------------------------------- payments
+
+
+def load_paid(database: Database, event: Event) -> dict[str, Document]:
+    """The orders that a payment pays for, by id."""
+    wanted = [share["order_id"] for share in event.data["shares"]]
+    query: Document = {"_id": wanted[0]} if len(wanted) == 1 else {"_id": {"$in": wanted}}
+    return {found["_id"]: found for found in database["orders"].find(query)}
+
+
+def decide_paid(orders: Mapping[str, Order], event: Event) -> Decision:
+    """payment.succeeded: see ``events.all_paid``."""
+    return events.all_paid(orders, event.data, step_of(event, PAYMENTS))
+
+
+def apply_paid(delivery: Delivery, orders: Mapping[str, Document], _decision: Decision) -> None:
+    """Every child takes its share or rejects it with an event of its own: one order in one write, several in one transaction."""
+    rows, data = delivery.database["orders"], delivery.event.data
+    step = step_of(delivery.event, PAYMENTS)
+    decisions = [
+        (share["order_id"], events.paid(orders.get(share["order_id"]), share, data, step)) for share in data["shares"]
+    ]
+    changes = [
+        (orders[order_id], decision.change)
+        for order_id, decision in decisions
+        if decision.verdict is Verdict.APPLY and decision.change is not None
+    ]
+    if len(data["shares"]) == 1:
+        found, change = changes[0]
+        if not commit.write(rows, found, change, delivery.cause):
+            raise Shortfall
+        return
+    transaction = Transaction(delivery.database.client)
+    for found, change in changes:
+        transaction.change(rows, found, change, delivery.cause)
+    transaction.handled(delivery.database, delivery.row_id, waited=delivery.waited).commit()
+
+
+HANDLERS: Final = (
+    Handler(
+        "jishi.payments.payment.succeeded.v1", "take_payment", load_paid, decide_paid, apply_paid, entity=checkout_of
+    ),
+    on_order("jishi.payments.refund.succeeded.v1", "note_refund", PAYMENTS, events.refunded),
+    on_order("jishi.catalog.reservation.failed.v1", "close_without_stock", CATALOG, events.ran_out),
+    on_order("jishi.disputes.case.opened.v1", "enter_dispute", DISPUTES, events.case_opened),
+    on_order("jishi.disputes.case.closed.v1", "leave_dispute", DISPUTES, events.case_closed),
+)
+TIMERS: Final = (timer_on_document("orders", order.overdue), timer_on_document("checkouts", checkout.overdue))
