@@ -1,0 +1,167 @@
+"""What becomes of a collected share when its order tells: it settles to the shop, or goes back to the buyer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.chassis import money
+from services.chassis.decisions import DONE, EARLY, STALE, Change, Decision
+from services.payments.model import ledger
+from services.payments.model.ledger import Entry, Posting
+from services.payments.model.plan import Books, Credit, Document, Plan, Refund, Source
+
+
+def place_of(payable: Document, order_id: str) -> int | None:
+    """Which share is the order's."""
+    for index, share in enumerate(payable["shares"]):
+        if share["order_id"] == order_id:
+            return index
+    return None
+
+
+def open_case(payable: Document, order_id: str) -> str:
+    """The open case of the order; empty without one."""
+    for case_id, case in payable["cases"].items():
+        if case["order_id"] == order_id and case["state"] != "closed":
+            return str(case_id)
+    return ""
+
+
+def order_closed(books: Books, data: Mapping[str, Any]) -> Plan | Decision:
+    """``orders.order.closed``: what was paid for goes back; what was not paid can no longer be."""
+    if not data["was_paid"]:
+        return _close_unpaid(books, data["order_id"])
+    return _give_back(books, data["order_id"], "cancelled")
+
+
+def payment_rejected(books: Books, data: Mapping[str, Any]) -> Plan | Decision:
+    """``orders.order.payment_rejected``: the order was closed when its money came, so its share goes back."""
+    return _give_back(books, data["order_id"], "rejected")
+
+
+def _close_unpaid(books: Books, order_id: str) -> Plan | Decision:
+    payable = books.payable
+    if payable is None or payable["state"] != "open":
+        return (
+            STALE  # never opened; or collected meanwhile: orders rejects the share by its own event, which refunds it
+        )
+    index = place_of(payable, order_id)
+    if index is None:
+        return STALE
+    if payable["shares"][index]["state"] == "closed":
+        return DONE
+    change: dict[str, Any] = {f"shares.{index}.state": "closed"}
+    others = [share for share in payable["shares"] if share["order_id"] != order_id]
+    if any(share["state"] != "closed" for share in others):
+        return Plan(payable=Change(set=change))
+    return Plan(payable=Change(set={**change, "state": "closed"}, due=payable["trades_end"]))
+
+
+def _give_back(books: Books, order_id: str, cause: str) -> Plan | Decision:
+    payable = books.payable
+    if payable is None or payable["state"] != "paid":
+        return EARLY
+    index = place_of(payable, order_id)
+    if index is None:
+        return EARLY
+    left = payable["shares"][index]["escrow"]
+    if left == 0:
+        return DONE
+    refund = refund_of(payable, index, f"rf-{order_id}", left, cause, sources=(Source("escrow", left),))
+    postings = (Posting(ledger.escrow(order_id), -left), Posting(ledger.CLEARING, left))
+    return Plan(
+        payable=Change(set=returned(payable, index, left, left)),
+        entries=(refund_entry(refund, postings),),
+        refunds=(refund,),
+    )
+
+
+def returned(payable: Document, index: int, amount: int, from_escrow: int) -> dict[str, Any]:
+    """The share after ``amount`` went back to the buyer, ``from_escrow`` of it out of its escrow."""
+    share = payable["shares"][index]
+    left = share["escrow"] - from_escrow
+    fields = {f"shares.{index}.escrow": left, f"shares.{index}.refunded": share["refunded"] + amount}
+    if share["state"] == "escrow" and left == 0:
+        fields[f"shares.{index}.state"] = "refunded"
+    return fields
+
+
+def refund_of(
+    payable: Document,
+    index: int,
+    number: str,
+    amount: int,
+    cause: str,
+    *,
+    sources: tuple[Source, ...],
+    case_id: str = "",
+) -> Refund:
+    """A refund of one share, through the payment that the payable was collected by."""
+    share = payable["shares"][index]
+    paid = next(one for one in payable["payments"] if one["payment_id"] == payable["paid_by"])
+    return Refund(
+        id=number,
+        checkout_id=str(payable["_id"]),
+        out_trade_no=paid["out_trade_no"],
+        transaction_id=paid["transaction_id"],
+        amount=amount,
+        total=paid["amount"],
+        currency=payable["currency"],
+        cause=cause,
+        buyer_id=payable["buyer_id"],
+        order_id=share["order_id"],
+        shop_id=share["shop_id"],
+        case_id=case_id,
+        sources=sources,
+    )
+
+
+def refund_entry(refund: Refund, postings: tuple[Posting, ...]) -> Entry:
+    """The one entry of a refund."""
+    refs = (refund.checkout_id, refund.order_id, refund.transaction_id, refund.id, refund.case_id)
+    return Entry(f"refund:{refund.id}", "refund", refund.currency, postings, refs)
+
+
+def order_completed(books: Books, data: Mapping[str, Any]) -> Plan | Decision:
+    """``orders.order.completed``: what is left in escrow goes to the shop, less the commission frozen at sale.
+
+    With an open case the shop's part goes into its hold. The commission is taken of what is settled, so a refund before
+    settlement gives its part of it back.
+    """
+    payable, order_id = books.payable, data["order_id"]
+    if payable is None or payable["state"] != "paid":
+        return EARLY
+    index = place_of(payable, order_id)
+    if index is None:
+        return EARLY
+    share = payable["shares"][index]
+    if share["state"] != "escrow":
+        return DONE if share["state"] == "settled" else STALE  # stale: all of it went back to the buyer
+    left, shop_id = share["escrow"], share["shop_id"]
+    commission = money.share(left, data["commission_bp"])
+    case_id = open_case(payable, order_id)
+    pocket = ledger.hold(shop_id, case_id) if case_id else ledger.available(shop_id)
+    parts = ((ledger.escrow(order_id), -left), (pocket, left - commission), (ledger.FEE, commission))
+    number = f"settle:{order_id}"
+    credit = Credit(number, shop_id, "hold" if case_id else "available", left - commission, case_id)
+    return Plan(
+        payable=Change(
+            set={
+                f"shares.{index}.escrow": 0,
+                f"shares.{index}.settled": left - commission,
+                f"shares.{index}.state": "settled",
+            }
+        ),
+        entries=(_settling(payable, credit, parts, data),) if left else (),
+        credits=(credit,) if credit.amount else (),
+    )
+
+
+def _settling(payable: Document, credit: Credit, parts: tuple[tuple[str, int], ...], data: Mapping[str, Any]) -> Entry:
+    return Entry(
+        credit.id,
+        "settle",
+        payable["currency"],
+        tuple(Posting(account, amount) for account, amount in parts if amount),
+        (str(payable["_id"]), data["order_id"], credit.shop_id, credit.case_id),
+        {"commission_bp": str(data["commission_bp"]), "commission_policy": data["commission_policy"]},
+    )

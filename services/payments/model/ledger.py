@@ -1,0 +1,103 @@
+"""Double entry: accounts, and journal entries whose postings sum to zero.
+
+Credits are positive, debits negative. What the house owes somebody (escrow, a shop's available) has a balance ≥ 0; what somebody
+owes the house (``channel:clearing``, ``bank:clearing``, a shop's receivable) has one ≤ 0.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+CLEARING: Final = "channel:clearing"
+"""What the payment channel collected for the house and has not paid out (渠道清算)."""
+BANK: Final = "bank:clearing"
+FEE: Final = "platform:fee"
+INDEMNITY: Final = "platform:indemnity"
+PENALTY: Final = "platform:penalty"
+SUSPENSE: Final = "suspense"
+"""Money that belongs to nothing we know, on its way back or until a person looks (挂账)."""
+
+
+def escrow(order_id: str) -> str:
+    """The buyer's money, kept per order until its trade is over."""
+    return f"order:{order_id}:escrow"
+
+
+def pending(shop_id: str) -> str:
+    """Settled to the shop but not yet available (T+n)."""
+    return f"shop:{shop_id}:pending"
+
+
+def available(shop_id: str) -> str:
+    """What the shop may draw."""
+    return f"shop:{shop_id}:available"
+
+
+def hold(shop_id: str, case_id: str) -> str:
+    """Held from the shop for one open case (维权冻结)."""
+    return f"shop:{shop_id}:hold:{case_id}"
+
+
+def deposit(shop_id: str) -> str:
+    """The shop's deposit (保证金)."""
+    return f"shop:{shop_id}:deposit"
+
+
+def receivable(shop_id: str) -> str:
+    """What the shop owes the platform."""
+    return f"shop:{shop_id}:receivable"
+
+
+def kind_of(account: str) -> str:
+    """``order:123:escrow`` → ``order:escrow``, ``shop:s:hold:c`` → ``shop:hold``; platform accounts are their own kind."""
+    parts = account.split(":")
+    return f"{parts[0]}:{parts[2]}" if parts[0] in ("order", "shop") else account
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """One movement of one account, in minor units; never zero."""
+
+    account: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A journal entry. ``id`` is derived from its cause, so that the same cause meets the same entry; ``refs`` are what it touches."""
+
+    id: str
+    kind: str
+    currency: str
+    postings: tuple[Posting, ...]
+    refs: tuple[str, ...]
+    terms: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """No entry that does not balance can be written down. Raises ValueError."""
+        amounts = [posting.amount for posting in self.postings]
+        if len(amounts) < 2 or sum(amounts) != 0 or 0 in amounts:
+            raise ValueError(f"entry {self.id} does not balance: {amounts}")
+
+    def document(self) -> dict[str, Any]:
+        """The entry as it is stored, without its cause and time."""
+        return {
+            "_id": self.id,
+            "kind": self.kind,
+            "currency": self.currency,
+            "postings": [
+                {"account": one.account, "kind": kind_of(one.account), "amount": one.amount} for one in self.postings
+            ],
+            "refs": list(dict.fromkeys(ref for ref in self.refs if ref)),
+            "terms": dict(self.terms),
+        }
+
+
+def balances(entries: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], int]:
+    """(account, currency) → balance, summed over stored entries: what every stored balance must agree with."""
+    totals: dict[tuple[str, str], int] = defaultdict(int)
+    for entry in entries:
+        for posting in entry["postings"]:
+            totals[posting["account"], entry["currency"]] += posting["amount"]
+    return dict(totals)

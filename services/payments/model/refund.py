@@ -1,0 +1,60 @@
+"""The way back: a refund's row from the moment the money is set aside until the channel says that the buyer has it.
+
+``pending → succeeded``; a refund that the channel calls ABNORMAL is asked for again with the same number until it succeeds.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from services.chassis.decisions import Change, Fact
+from services.payments.model.plan import Document, Refund
+
+
+def row(refund: Refund, now: datetime, wall_ms: int) -> tuple[dict[str, Any], tuple[Fact, ...]]:
+    """The refund as it is first stored, ready for the jobs process (``next_at``); one of nothing is over at once."""
+    document: dict[str, Any] = {
+        "_id": refund.id,
+        **{name: getattr(refund, name) for name in Refund.__slots__ if name not in ("id", "sources")},
+        "sources": [{"account": source.account, "amount": source.amount} for source in refund.sources],
+        "attempts": 0,
+        "state": "pending",
+    }
+    if refund.amount:
+        return {**document, "next_at": wall_ms}, ()
+    over = {**document, "state": "succeeded", "refunded_at": now}
+    return over, (_fact(over, now),)
+
+
+def succeeded(document: Document, now: datetime) -> Change | None:
+    """The channel said that the buyer has it; None when that is known."""
+    if document["state"] == "succeeded":
+        return None
+    return Change(
+        set={"state": "succeeded", "refunded_at": now},
+        unset=("next_at", "error"),
+        facts=(_fact(document, now),),
+    )
+
+
+def waits(
+    document: Document, wall_ms: int, pauses_s: Sequence[int], *, abnormal: bool = False, error: str = ""
+) -> Change | None:
+    """Not yet: look again after a pause that grows with the attempts. None when it is over meanwhile."""
+    if document["state"] == "succeeded":
+        return None
+    attempts = document["attempts"]
+    pause_s = pauses_s[min(attempts, len(pauses_s) - 1)]
+    fields = {
+        "state": "abnormal" if abnormal else "pending",
+        "attempts": attempts + 1,
+        "error": error,
+        "next_at": wall_ms + pause_s * 1000,
+    }
+    return Change(set=fields)
+
+
+def _fact(document: Document, now: datetime) -> Fact:
+    names = ("checkout_id", "order_id", "case_id", "amount", "cause", "sources")
+    data = {name: document[name] for name in names}
+    return Fact("jishi.payments.refund.succeeded.v1", {"refund_id": document["_id"], **data, "refunded_at": now})
