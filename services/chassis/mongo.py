@@ -16,6 +16,7 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from services.chassis.mongo_metrics import Meter
 from services.chassis.settings import Settings
 
 Document = dict[str, Any]
@@ -93,6 +94,8 @@ def connect(settings: Settings, *, pool: int = 64, timeout_s: float = 3.0) -> Cl
         "retryWrites": not settings.embedded,
         "appname": "jishi",
     }
+    if settings.metrics_listen:
+        options["event_listeners"] = [Meter(settings.db_prefix)]
     return MongoClient(settings.mongo_uri, **options)
 
 
