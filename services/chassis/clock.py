@@ -22,6 +22,7 @@ FOLLOW_EVERY_S: Final = 0.5
 
 Document = dict[str, Any]
 _offset_ms = 0
+_seen = False
 
 
 def wall() -> datetime:
@@ -65,15 +66,16 @@ def offset_ms() -> int:
 
 
 def see(offset: int) -> None:
-    """Move this process's business clock to ``offset`` ms; never back."""
-    global _offset_ms  # noqa: PLW0603 - the one clock of the process
-    _offset_ms = max(_offset_ms, offset)
+    """Move this process's business clock to ``offset`` ms (the first may be negative: a sandbox starts on a fixed day); never back."""
+    global _offset_ms, _seen  # noqa: PLW0603 - the one clock of the process
+    _offset_ms = max(_offset_ms, offset) if _seen else offset
+    _seen = True
 
 
 def reset() -> None:
     """Forget the offset: for a test that starts another world in the same process."""
-    global _offset_ms  # noqa: PLW0603 - the one clock of the process
-    _offset_ms = 0
+    global _offset_ms, _seen
+    _offset_ms, _seen = 0, False
 
 
 def open_sandbox(shared: Database[Document]) -> int:
@@ -85,21 +87,37 @@ def open_sandbox(shared: Database[Document]) -> int:
 
 def read_offset(shared: Database[Document]) -> int:
     """The persisted offset in ms; 0 where no sandbox was opened."""
+    return _persisted(shared) or 0
+
+
+def _persisted(shared: Database[Document]) -> int | None:
     row = shared["clock"].find_one({"_id": "sandbox"})
-    return int(row["offset_ms"]) if row else 0
+    return int(row["offset_ms"]) if row else None
 
 
 def follow(shared: Database[Document], process: str, role: str) -> threading.Thread:
     """Read the offset now and then twice a second for ever, and tell in ``jishi.processes`` what this process has seen.
 
-    ``process`` identifies the process, ``role`` is server, worker, jobs or channel. A database outage only delays it.
+    ``process`` identifies the process, ``role`` is server, worker, jobs or channel. Returns when the offset was read once: a process
+    whose database is away must not act on another date. Later an outage only delays.
     """
-    see(read_offset(shared))
+
+    def look() -> None:
+        offset = _persisted(shared)
+        if offset is not None:
+            see(offset)
+
+    while True:
+        try:
+            look()
+            break
+        except PyMongoError:
+            time.sleep(FOLLOW_EVERY_S)
 
     def loop() -> None:
         while True:
             try:
-                see(read_offset(shared))
+                look()
                 seen = {"role": role, "offset_ms": _offset_ms, "at": wall_ms()}
                 shared["processes"].update_one({"_id": process}, {"$set": seen}, upsert=True)
             except PyMongoError:  # the database is away: keep the offset we know and look again

@@ -20,7 +20,7 @@ from pymongo import InsertOne, UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, ClientBulkWriteException, DuplicateKeyError, OperationFailure, PyMongoError
 
-from services.chassis import clock, events
+from services.chassis import bell, clock, events
 from services.chassis.decisions import Change, Fact, Keep
 from services.chassis.errors import Refusal, not_found
 from services.chassis.mongo import WRITE_CONFLICTS, Client, Database, Document, is_conflict
@@ -97,6 +97,8 @@ def create(
         if found is None:
             raise Taken(tuple((error.details or {}).get("keyPattern", {}))) from error
         return created_before(found, cause)
+    if facts:
+        bell.ring(rows)
     return Outcome(prepared)
 
 
@@ -175,7 +177,7 @@ def change(
         time.sleep(random.uniform(0, 0.005))  # noqa: S311 - spreads writers, no secret
 
 
-def answered(database: Database, cause: Cause) -> Any:  # noqa: ANN401 - JSON-like
+def answered(database: Database, cause: Cause) -> Any:
     """What a command over several documents answered the first time; None when it did not run. See ``Transaction.answer``."""
     row = database["answers"].find_one({"_id": cause.id})
     if row is None:
@@ -184,7 +186,7 @@ def answered(database: Database, cause: Cause) -> Any:  # noqa: ANN401 - JSON-li
     return row["answer"]
 
 
-def copy(rows: Rows, identity: Any, sequence: int, values: Mapping[str, Any]) -> None:  # noqa: ANN401 - any id
+def copy(rows: Rows, identity: Any, sequence: int, values: Mapping[str, Any]) -> None:
     """Keep our copy of another service's fact: taken only if its ``sequence`` is higher than the one we have."""
     with contextlib.suppress(DuplicateKeyError):  # a newer copy is there
         rows.update_one(
@@ -210,7 +212,10 @@ def write(rows: Rows, document: Document, wanted: Change, cause: Cause) -> bool:
     """Write ``wanted`` onto exactly this version of ``document``; False when it had moved or a guard is unmet."""
     spill(rows, document)
     condition, update = render(rows, document, wanted, cause)
-    return rows.update_one(condition, update).matched_count == 1
+    written = rows.update_one(condition, update).matched_count == 1
+    if written and wanted.facts:
+        bell.ring(rows)
+    return written
 
 
 def render(rows: Rows, document: Document, wanted: Change, cause: Cause) -> tuple[Document, Document]:
@@ -312,11 +317,14 @@ class Transaction:
     _matching: int = 0
     _inserting: int = 0
     _spills: list[tuple[Rows, Document]] = field(default_factory=list)
+    _telling: dict[str, Rows] = field(default_factory=dict)
 
     def insert(self, rows: Rows, *documents: Document) -> "Transaction":
         """Insert documents (made by ``prepare`` where they are aggregates, or plain rows)."""
         for document in documents:
             self.operations.append(InsertOne(document, namespace=_namespace(rows)))
+            if "outbox" in document:
+                self._telling[_namespace(rows)] = rows
         self._inserting += len(documents)
         return self
 
@@ -324,6 +332,8 @@ class Transaction:
         """The same conditional write as ``commit.change`` makes, on this version of an aggregate."""
         condition, update = render(rows, document, wanted, cause)
         self._spills.append((rows, document))
+        if wanted.facts:
+            self._telling[_namespace(rows)] = rows
         return self.update(rows, condition, update)
 
     def update(self, rows: Rows, condition: Document, update: Document | list[Document]) -> "Transaction":
@@ -348,7 +358,7 @@ class Transaction:
         self.operations.insert(0, operation)
         return self
 
-    def answer(self, database: Database, cause: Cause, answer: Any) -> "Transaction":  # noqa: ANN401 - JSON-like
+    def answer(self, database: Database, cause: Cause, answer: Any) -> "Transaction":
         """Remember what a command over several documents answered (``answered``); its repetition meets Taken."""
         row = {"_id": cause.id, "hash": cause.hash, "answer": answer, "at": clock.wall()}
         return self.insert(database["answers"], row)
@@ -364,7 +374,10 @@ class Transaction:
         pause = 0.001
         while True:
             try:
-                return self._attempt()
+                self._attempt()
+                for rows in self._telling.values():
+                    bell.ring(rows)
+                return
             except OperationFailure as error:  # ClientBulkWriteException is one too
                 if not _lost(error) or time.monotonic() > until:
                     raise _translated(error) from error

@@ -4,7 +4,7 @@ A handler is three functions: ``load`` reads what the decision needs, ``decide``
 early, ``apply`` writes. ``jishi audit`` asks ``load`` and ``decide`` again for every event in the logs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -142,6 +142,11 @@ class JobRun:
     database: Database
     row: Document
 
+    @property
+    def guard(self) -> Mapping[str, Any]:
+        """Goes into the condition of writes that only the holder of the lease may make: ``Change(guard=run.guard, …)``."""
+        raise NotImplementedError
+
     def keep(self) -> None:
-        """Prolong the lease. Raises LeaseLost when another process holds it now."""
+        """Prolong the lease, between steps. Raises LeaseLost when another process holds it now, or this one must give it up."""
         raise NotImplementedError

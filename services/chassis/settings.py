@@ -45,6 +45,11 @@ class Settings(BaseSettings):
     rpc_threads: int = 16
     rpc_timeout_s: float = 10.0
     worker_concurrency: int = 10
+    """Handlers that run at once for each service of a worker."""
+    jobs_threads: int = 4
+    """Jobs that run at once in a jobs process."""
+    bell: dict[str, str] = Field(default_factory=dict)
+    """Service → host:port where its worker hears that facts were committed (JSON, UDP). Empty: the relay only polls."""
     log_level: str = "INFO"
     log_format: str = "json"
     metrics_listen: dict[str, str] = Field(default_factory=dict)

@@ -1,0 +1,41 @@
+"""What a person does about deliveries that were given up, and replays. ``jishi events`` puts these on the command line."""
+
+import re
+from typing import Any
+
+from services.chassis import clock
+from services.chassis.commit import HANDLED_KEPT
+from services.chassis.mongo import Database, Document
+
+
+def parked(database: Database, limit: int = 100) -> list[Document]:
+    """The parked deliveries of one service: ``_id``, handler, type, error, attempts, parked_at, event (or raw: undecodable bytes)."""
+    return list(database["handled"].find({"state": "parked"}).limit(limit))
+
+
+def retry(database: Database, row_id: str = "") -> int:
+    """Let the worker run one parked delivery again (or all of the service, with fresh attempts). Answers how many."""
+    again = {"$set": {"state": "waiting", "attempts": 0, "next_at": clock.wall_ms()}, "$unset": {"parked_at": ""}}
+    return int(database["handled"].update_many(_chosen(row_id), again).modified_count)
+
+
+def drop(database: Database, row_id: str, why: str) -> bool:
+    """Give one parked delivery up for good; ``why`` is kept with its row for 30 days. False when it is not parked."""
+    now = clock.wall()
+    gone = {"state": "done", "dropped_at": now, "dropped_because": why, "expire_at": now + HANDLED_KEPT}
+    return bool(database["handled"].update_one(_chosen(row_id), {"$set": gone}).modified_count)
+
+
+def replay(publisher: Database, subscription: str, since_ms: int = 1) -> None:
+    """Ask for the events that ``publisher`` (the database of the service that told them) logged since ``since_ms`` (wall ms) again.
+
+    ``subscription``: ``<service>.<handler>``. The relay of that service sends them to this one queue; a handler that is new to it gets
+    all of the log without asking. Raises ValueError for a name of another form.
+    """
+    if not re.fullmatch(r"[a-z]+\.[a-z0-9_]+", subscription):
+        raise ValueError(f"{subscription!r} is not <service>.<handler>")
+    publisher["subscribers"].update_one({"_id": subscription}, {"$min": {"replay_from": max(1, since_ms)}}, upsert=True)
+
+
+def _chosen(row_id: str) -> dict[str, Any]:
+    return {"state": "parked", **({"_id": row_id} if row_id else {})}

@@ -1,0 +1,235 @@
+"""What each process tells about its work, so that others can wait until the stack is quiet.
+
+A process writes one row per service into ``quiet`` of the shared database: when each of its *checks* (relay, timers, retries,
+queues, jobs) last began a full look that found nothing, when it last found or did something (``active_at``), how many handlers or
+jobs run now (``busy``), what is stuck, and the clock offset its timers had seen. The stack is quiet when every check of every
+service began after the last activity of all of them: then nothing is on its way between two of them either.
+"""
+
+import contextlib
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from pymongo import UpdateOne
+
+from services.chassis import clock
+from services.chassis.mongo import Client, Database, Document
+
+LIVE_MS: Final = 3000
+"""A row older than this belongs to a process that is gone."""
+SETTLE_MS: Final = 250
+"""What a message may be between a broker and a process that has not counted it yet."""
+REPORT_EVERY_S: Final = 0.5
+
+WORKER_CHECKS: Final = frozenset({"relay", "timers", "retries", "queues"})
+JOBS_CHECKS: Final = frozenset({"jobs"})
+
+
+def process_name() -> str:
+    """A name for this process: host, pid and some random letters."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+
+
+class Presence:
+    """What this process knows about its work for one service. Used by all its threads; each change is one assignment."""
+
+    def __init__(self, service: str, process: str, role: str) -> None:
+        """``role`` is worker or jobs."""
+        self.service, self.process, self.role = service, process, role
+        self.leads = False
+        """Whether this process is the one of its service that polls outboxes (publishing twice is harmless)."""
+        self._active_at = clock.wall_ms()
+        self._busy = 0
+        self._checks: dict[str, int] = {}
+        self._offsets: dict[str, int] = {}
+        self._stuck: dict[str, str] = {}
+
+    @property
+    def busy(self) -> int:
+        """How many handlers or jobs run now."""
+        return self._busy
+
+    def active(self) -> None:
+        """Something was found or done just now."""
+        self._active_at = clock.wall_ms()
+
+    def begin(self) -> None:
+        """A handler or job begins."""
+        self._busy += 1
+        self.active()
+
+    def end(self) -> None:
+        """A handler or job has ended."""
+        self._busy -= 1
+        self.active()
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """``begin`` … ``end``."""
+        self.begin()
+        try:
+            yield
+        finally:
+            self.end()
+
+    def clean(self, check: str, began: int, offset: int) -> None:
+        """A full look that began at wall ms ``began``, at clock offset ``offset``, found nothing to do."""
+        self._stuck.pop(check, None)
+        self._checks[check], self._offsets[check] = began, offset
+
+    def stuck(self, check: str, what: str) -> None:
+        """Something is there that cannot be done now: said in one line."""
+        self._stuck[check] = what
+
+    def row(self) -> Document:
+        """The row of ``quiet``."""
+        return {
+            "_id": f"{self.service}@{self.process}",
+            "service": self.service,
+            "process": self.process,
+            "role": self.role,
+            "at": clock.wall_ms(),
+            "active_at": self._active_at,
+            "busy": self._busy,
+            "checks": dict(self._checks),
+            "offsets": dict(self._offsets),
+            "stuck": dict(self._stuck),
+        }
+
+
+def report(client: Client, shared: Database, presences: Sequence[Presence], extra: Sequence[UpdateOne] = ()) -> None:
+    """Write the rows of this process, and ``extra`` with them, in one command."""
+    namespace = f"{shared.name}.quiet"
+    operations = [
+        UpdateOne({"_id": row.pop("_id")}, {"$set": row}, upsert=True, namespace=namespace)
+        for row in (presence.row() for presence in presences)
+    ]
+    client.bulk_write([*operations, *extra], ordered=False)
+
+
+def elect(shared: Database, presences: Sequence[Presence]) -> None:
+    """Let the first live worker of each service lead. Two leaders for a moment publish twice, which is harmless."""
+    services = [presence.service for presence in presences]
+    fresh = clock.wall_ms() - LIVE_MS
+    rows = list(shared["quiet"].find({"service": {"$in": services}, "role": "worker"}, {"service": 1, "at": 1}))
+    for presence in presences:
+        own = f"{presence.service}@{presence.process}"
+        live = [row["_id"] for row in rows if row["service"] == presence.service and row["at"] >= fresh]
+        presence.leads = own == min([*live, own])
+
+
+def leave(shared: Database, presences: Sequence[Presence]) -> None:
+    """This process ends in order: its rows go."""
+    shared["quiet"].delete_many({"_id": {"$in": [presence.row()["_id"] for presence in presences]}})
+
+
+class Reporter:
+    """Tells about this process twice a second until it is stopped."""
+
+    def __init__(self, client: Client, shared: Database, presences: Sequence[Presence]) -> None:
+        """One per process."""
+        self._client, self._shared, self._presences = client, shared, presences
+
+    def once(self, extra: Sequence[UpdateOne] = ()) -> None:
+        """One report; a worker also learns whether it leads."""
+        report(self._client, self._shared, self._presences, extra)
+        workers = [presence for presence in self._presences if presence.role == "worker"]
+        if workers:
+            elect(self._shared, workers)
+
+    def leave(self) -> None:
+        """Take the rows away."""
+        leave(self._shared, self._presences)
+
+
+# ----------------------------------------------------------------------------------------------------------------- waiting
+
+
+def expected(workers: Sequence[str], jobs: Sequence[str] = ()) -> dict[str, frozenset[str]]:
+    """What must be quiet: the worker checks of these services, and the jobs check of those."""
+    wanted = dict.fromkeys(workers, WORKER_CHECKS)
+    for service in jobs:
+        wanted[service] = wanted.get(service, frozenset()) | JOBS_CHECKS
+    return wanted
+
+
+def wait_quiet(
+    shared: Database, wanted: Mapping[str, frozenset[str]], timeout_s: float, offset: int | None = None
+) -> list[str]:
+    """Wait until nothing is left to do that was begun before this call. Answers what is stuck after ``timeout_s``; [] is quiet.
+
+    ``wanted``: service → checks (``expected``). With ``offset`` (ms) timers must have looked at that sandbox offset or later.
+    """
+    since = clock.wall_ms()
+    until = time.monotonic() + timeout_s
+    while True:
+        problems = unquiet(list(shared["quiet"].find()), wanted, since=since, now=clock.wall_ms(), offset=offset)
+        if not problems or time.monotonic() > until:
+            return problems
+        time.sleep(0.05)
+
+
+def wait_seen(shared: Database, offset: int, timeout_s: float) -> list[str]:
+    """Wait until every live process has seen the sandbox offset (ms). Answers the processes that have not; [] is all."""
+    until = time.monotonic() + timeout_s
+    while True:
+        fresh = clock.wall_ms() - LIVE_MS
+        rows = [row for row in shared["processes"].find() if row["at"] >= fresh]
+        late = [f"{row['role']} {row['_id']}" for row in rows if row["offset_ms"] < offset]
+        if not late or time.monotonic() > until:
+            return late
+        time.sleep(0.05)
+
+
+def unquiet(
+    rows: Sequence[Document], wanted: Mapping[str, frozenset[str]], *, since: int, now: int, offset: int | None = None
+) -> list[str]:
+    """What keeps the stack from being quiet, one line each, judged from the rows of ``quiet``."""
+    live = [row for row in rows if row["service"] in wanted and now - row["at"] <= LIVE_MS]
+    last = max([since, *(row["active_at"] for row in live)]) + SETTLE_MS
+    problems = []
+    for service, checks in sorted(wanted.items()):
+        mine = [row for row in live if row["service"] == service]
+        problems += [f"{service}: {row['busy']} running in {row['process']}" for row in mine if row["busy"]]
+        problems += [f"{service}: {row['process']} reports late" for row in mine if row["at"] <= last]
+        for check in sorted(checks):
+            problem = _unchecked(check, mine, last, offset)
+            if problem:
+                problems.append(f"{service}: {problem}")
+    return problems
+
+
+def _unchecked(check: str, rows: Sequence[Document], last: int, offset: int | None) -> str:
+    for row in rows:
+        if row["stuck"].get(check):
+            return f"{check}: {row['stuck'][check]}"
+    best: Any = max((row["checks"].get(check, 0) for row in rows), default=0)
+    if not best:
+        return f"{check}: no live process looks after it"
+    if best <= last:
+        return f"{check}: still at work"
+    if offset is not None and check == "timers" and not any(row["offsets"].get(check, 0) >= offset for row in rows):
+        return f"{check}: have not seen the clock at {offset} ms"
+    return ""
+
+
+def start(reporter: Reporter, stopping: threading.Event) -> threading.Thread:
+    """Report from a thread until ``stopping`` is set; an outage of the database only delays it."""
+    from services.chassis.mongo import AWAY  # noqa: PLC0415
+
+    def loop() -> None:
+        while not stopping.is_set():
+            with contextlib.suppress(*AWAY):
+                reporter.once()
+            stopping.wait(REPORT_EVERY_S)
+        with contextlib.suppress(*AWAY):
+            reporter.leave()
+
+    thread = threading.Thread(target=loop, name="presence", daemon=True)
+    thread.start()
+    return thread
