@@ -1,0 +1,1 @@
+"""What the catalog is told to do: one function a command, on plain values."""

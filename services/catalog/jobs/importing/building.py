@@ -1,0 +1,97 @@
+"""What the two formats share: collecting everything wrong with a product, and telling it by row and column of the file."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from services.catalog.jobs.importing.cells import CellError
+from services.catalog.jobs.importing.text import Row
+from services.catalog.model.categories import Tree
+from services.catalog.model.chunks import Item, RowProblem
+from services.catalog.model.products import Limits, Problem, ProductDraft, validate
+
+T = TypeVar("T")
+_PATH: Final = re.compile(r"(?:skus\[(\d+)\]\.)?(\w+)")
+PROBLEMS_TOLD: Final = 20
+"""So many problems of one product are told; more would not help to mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a file is read for: the shop's currency (ISO 4217), the category tree, the limits in force."""
+
+    currency: str
+    tree: Tree
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A file format: header names by our own column name (first one is the official one), what must be there, how a product is built.
+
+    ``shown`` maps a field of a draft to the column that tells it, for problems that validation finds.
+    """
+
+    name: str
+    headers: Mapping[str, tuple[str, ...]]
+    required: tuple[str, ...]
+    key: str
+    shown: Mapping[str, str]
+    build: Callable[["Product"], ProductDraft | None]
+
+
+class Product:
+    """The rows of one product while it is being built; remembers what is wrong with them."""
+
+    def __init__(self, file_format: Format, key: str, rows: list[Row], context: Context) -> None:
+        """``rows`` are all rows of the product in file order."""
+        self.format, self.key, self.rows, self.context = file_format, key, rows, context
+        self.problems: list[RowProblem] = []
+
+    def fail(self, row: Row, column: str, reason: str, message: str) -> None:
+        """Note that ``column`` (our own name) of ``row`` is wrong."""
+        self.problems.append(RowProblem(row.number, self._header(column), reason, message))
+
+    def read(self, row: Row, column: str, parse: Callable[[str], T], missing: T) -> T:
+        """The parsed cell; ``missing`` where it is empty or wrong (which is noted)."""
+        text = row.get(column)
+        if not text:
+            return missing
+        try:
+            return parse(text)
+        except CellError as error:
+            self.fail(row, column, error.reason, error.message)
+            return missing
+
+    def item(self, cells: int) -> Item:
+        """The finished product: its draft, or everything that is wrong with it. ``cells`` is the width of the header."""
+        first = self.rows[0]
+        if not self.key:
+            self.fail(first, self.format.key, "REQUIRED", "every row needs the id of its product")
+        for row in self.rows:
+            if len(row.cells) > cells and any(cell.strip() for cell in row.cells[cells:]):
+                message = f"{len(row.cells)} cells where the header has {cells}; put quotation marks around cells that hold commas"
+                self.fail(row, self.format.key, "TOO_MANY_CELLS", message)
+        draft = None if self.problems else self.format.build(self)
+        if draft is not None and not self.problems:
+            self.problems += [
+                self._located(problem, draft) for problem in validate(draft, self.context.tree, self.context.limits)
+            ]
+        if self.problems:
+            return Item(self.key, first.number, None, tuple(self.problems[:PROBLEMS_TOLD]))
+        return Item(
+            self.key,
+            first.number,
+            draft,
+            code_field=self._header(self.format.shown.get("merchant_sku", "merchant_sku")),
+        )
+
+    def _located(self, problem: Problem, draft: ProductDraft) -> RowProblem:
+        path = _PATH.match(problem.field)
+        number, field = (path[1], path[2]) if path else (None, problem.field)
+        row = draft.skus[int(number)].row if number is not None else self.rows[0].number
+        return RowProblem(row, self._header(self.format.shown.get(field, field)), problem.reason, problem.message)
+
+    def _header(self, column: str) -> str:
+        return self.format.headers[column][0] if column in self.format.headers else column

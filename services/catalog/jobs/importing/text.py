@@ -1,0 +1,150 @@
+"""From bytes to rows of cells: encoding, quoting, and clear refusals of what is no table."""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+Blocks = Callable[[], Iterator[bytes]]
+"""Opens the file from its beginning, as blocks of bytes; may be called several times."""
+CELL_LIMIT: Final = 16 * 2**20
+"""Characters in one cell before the file is refused. Far above what a description may hold: that fails its product alone."""
+_GB2312_PAIR: Final = re.compile(rb"[\xa1-\xf7][\xa1-\xfe]")
+_HIGH: Final = re.compile(rb"[\x80-\xff]")
+_FOREIGN: Final = (
+    (b"PK\x03\x04", "it is a ZIP or XLSX file; save the sheet as CSV UTF-8"),
+    (b"\xd0\xcf\x11\xe0", "it is an old Excel file; save the sheet as CSV UTF-8"),
+    (b"%PDF", "it is a PDF; export the products as CSV UTF-8"),
+    (b"\xff\xfe", "it is UTF-16; save it as CSV UTF-8"),
+    (b"\xfe\xff", "it is UTF-16; save it as CSV UTF-8"),
+)
+
+
+class UnreadableFileError(ValueError):
+    """The file as a whole cannot be imported: ``reason`` for programs, the message with the fix for people."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        """Keep the reason beside the message."""
+        super().__init__(message)
+        self.reason, self.message = reason, message
+
+
+def detect_encoding(blocks: Blocks) -> str:
+    """``utf-8-sig`` (UTF-8 with or without byte order mark) or ``gb18030``, by strict decoding of the whole file.
+
+    GB18030 takes nearly any bytes, so it is believed only where most high bytes form GB2312 pairs, as Chinese text does.
+    Raises UnreadableFileError: EMPTY_FILE, BINARY_FILE, UNKNOWN_ENCODING.
+    """
+    first = next((block for block in blocks() if block), b"")
+    if not first:
+        raise UnreadableFileError("EMPTY_FILE", "the file is empty; send a CSV with a header row")
+    foreign = next((why for magic, why in _FOREIGN if first.startswith(magic)), None)
+    if foreign is None and any(b"\x00" in block for block in blocks()):
+        foreign = "it holds zero bytes, as no text does; export the products as CSV UTF-8"
+    if foreign is not None:
+        raise UnreadableFileError("BINARY_FILE", f"this is no CSV text: {foreign}")
+    if _decodes(blocks, "utf-8"):
+        return "utf-8-sig"
+    if _looks_chinese(blocks) and _decodes(blocks, "gb18030"):
+        return "gb18030"
+    raise UnreadableFileError(
+        "UNKNOWN_ENCODING", "the text is neither UTF-8 nor GB18030 (GBK); save the file as CSV UTF-8"
+    )
+
+
+def _decodes(blocks: Blocks, encoding: str) -> bool:
+    decoder = codecs.getincrementaldecoder(encoding)("strict")
+    try:
+        for block in blocks():
+            decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _looks_chinese(blocks: Blocks) -> bool:
+    high = pairs = 0
+    for block in blocks():
+        high += len(_HIGH.findall(block))
+        pairs += len(_GB2312_PAIR.findall(block))
+    return pairs * 4 >= high
+
+
+@dataclass(slots=True)
+class Row:
+    """One record of the file. ``number`` counts records, the header being 1; ``cells`` are stripped lazily by ``get``."""
+
+    number: int
+    cells: list[str]
+    columns: dict[str, int]
+
+    def get(self, column: str) -> str:
+        """The cell under ``column`` (a format's own name for it), stripped; empty where the file has none."""
+        index = self.columns.get(column, -1)
+        return self.cells[index].strip() if 0 <= index < len(self.cells) else ""
+
+
+class _Lines:
+    """Lines of a text stream, remembering whether the reader asked for one more than there are."""
+
+    def __init__(self, stream: io.TextIOBase) -> None:
+        self._stream, self.exhausted = stream, False
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self._stream.readline()
+        if not line:
+            self.exhausted = True
+            raise StopIteration
+        return line
+
+
+class _BlockStream(io.RawIOBase):
+    """Blocks of bytes as a raw stream, for ``io.TextIOWrapper``."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks, self._rest = blocks, memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: memoryview) -> int:  # type: ignore[override]  # the stub says Buffer; BufferedReader hands a memoryview
+        while not self._rest:
+            block = next(self._blocks, None)
+            if block is None:
+                return 0
+            self._rest = memoryview(block)
+        size = min(len(target), len(self._rest))
+        target[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+
+def records(blocks: Blocks, encoding: str) -> Iterator[tuple[int, list[str]]]:
+    """Every record that is not blank, with its number (the header is 1).
+
+    Raises UnreadableFileError: UNCLOSED_QUOTE, CELL_TOO_LARGE, BROKEN_CSV.
+    """
+    csv.field_size_limit(CELL_LIMIT)
+    stream = io.TextIOWrapper(io.BufferedReader(_BlockStream(blocks()), 2**16), encoding=encoding, newline="")
+    lines = _Lines(stream)
+    number = 1
+    try:
+        for cells in csv.reader(lines):
+            if lines.exhausted:
+                message = f"row {number} opens a quotation mark that is never closed; close it, or double quotation marks inside the text"
+                raise UnreadableFileError("UNCLOSED_QUOTE", message)
+            if any(cells) and not all(cell.isspace() or not cell for cell in cells):
+                yield number, cells
+            number += 1
+    except csv.Error as error:
+        if "field larger than field limit" in str(error):
+            message = f"row {number} has a cell of more than {CELL_LIMIT} characters; shorten it, or close its quotation marks"
+            raise UnreadableFileError("CELL_TOO_LARGE", message) from error
+        raise UnreadableFileError("BROKEN_CSV", f"row {number} is no CSV ({error}); export the file again") from error

@@ -1,0 +1,333 @@
+"""A product as a merchant gives it, what must be true of it, and the states it goes through.
+
+A *draft* is one product from a bulk call or a file. A *listing* is what a buyer sees of it: the part of the stored document that
+has versions. Prices are integers of minor units (fen); weights grams; volumes cm³.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from services.catalog.model.categories import Category, Tree
+from services.chassis.errors import wrong_state
+
+Listing = dict[str, Any]
+"""name, category_id, images, detail[{text}|{image}], properties[{name, value}], axes, skus[…], buy_limit, freight{kind, fee}."""
+
+
+class State(StrEnum):
+    """Where a product is; 上架 and 下架 are listed and delisted."""
+
+    DRAFT = "draft"
+    LISTED = "listed"
+    DELISTED = "delisted"
+    DELETED = "deleted"
+
+
+_NEXT: Final[Mapping[State, frozenset[State]]] = {
+    State.DRAFT: frozenset({State.LISTED, State.DELETED}),
+    State.LISTED: frozenset({State.DELISTED}),
+    State.DELISTED: frozenset({State.LISTED, State.DELETED}),
+    State.DELETED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with one product: a path into it, a reason for programs, a message that says how to mend it."""
+
+    field: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a product may hold; the values are policy."""
+
+    axes: int
+    skus: int
+    name: int
+    text: int
+    url: int
+    value: int
+    images: int
+    blocks: int
+    properties: int
+    price: int
+    stock: int
+
+
+@dataclass(frozen=True, slots=True)
+class Freight:
+    """Who pays for carrying: the seller (free, 包邮) or the buyer, ``fee`` minor units a line."""
+
+    kind: str = "free"
+    fee: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SkuDraft:
+    """One sellable combination. ``quantity`` None: says nothing about stock. ``row`` is where it stands in a file."""
+
+    values: tuple[str, ...]
+    price: int
+    original_price: int
+    quantity: int | None = None
+    merchant_sku: str = ""
+    barcode: str = ""
+    image: str = ""
+    weight_g: int = 0
+    volume_cm3: int = 0
+    row: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ProductDraft:
+    """One product with all its SKUs. ``listed`` None: stays as it is. ``detail`` holds ("text" | "image", content)."""
+
+    external_id: str
+    name: str
+    category_id: int
+    skus: tuple[SkuDraft, ...]
+    axes: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    detail: tuple[tuple[str, str], ...] = ()
+    properties: tuple[tuple[str, str], ...] = ()
+    buy_limit: int = 0
+    freight: Freight = Freight()
+    listed: bool | None = None
+
+    def digest(self) -> str:
+        """A fingerprint of every value, quantities included: equal digests mean that nothing was said anew."""
+        skus = [
+            [
+                s.values,
+                s.price,
+                s.original_price,
+                s.quantity,
+                s.merchant_sku,
+                s.barcode,
+                s.image,
+                s.weight_g,
+                s.volume_cm3,
+            ]
+            for s in self.skus
+        ]
+        rest = [
+            self.images,
+            self.detail,
+            self.properties,
+            self.buy_limit,
+            self.freight.kind,
+            self.freight.fee,
+            self.listed,
+        ]
+        whole = [self.external_id, self.name, self.category_id, self.axes, skus, *rest]
+        return hashlib.sha256(json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+
+
+def sku_key(axes: Iterable[str], values: Iterable[str]) -> str:
+    """``$颜色:$红;$尺码:$M``, the custom form of the 2014 sku_id; empty for a product without axes (统一规格)."""
+    return ";".join(f"${_escape(axis)}:${_escape(value)}" for axis, value in zip(axes, values, strict=True))
+
+
+def _escape(text: str) -> str:
+    return text.replace("%", "%25").replace(":", "%3A").replace(";", "%3B")
+
+
+def sku_id(product_id: str, key: str) -> str:
+    """The id of a SKU follows from its product and its option values: whoever computes it, whenever, it is the same."""
+    return "s" + hashlib.sha256(f"{product_id}\x1f{key}".encode()).hexdigest()[:27]
+
+
+def sku_text(values: Iterable[str]) -> str:
+    """The option values as a buyer reads them: ``红色 / M``."""
+    return " / ".join(values)
+
+
+def listing(draft: ProductDraft, product_id: str) -> Listing:
+    """What a buyer sees of ``draft``."""
+    return {
+        "name": draft.name,
+        "category_id": draft.category_id,
+        "images": list(draft.images),
+        "detail": [{kind: content} for kind, content in draft.detail],
+        "properties": [{"name": name, "value": value} for name, value in draft.properties],
+        "axes": list(draft.axes),
+        "skus": [_sku(draft, sku, product_id) for sku in draft.skus],
+        "buy_limit": draft.buy_limit,
+        "freight": {"kind": draft.freight.kind, "fee": draft.freight.fee},
+    }
+
+
+def _sku(draft: ProductDraft, sku: SkuDraft, product_id: str) -> dict[str, Any]:
+    return {
+        "sku_id": sku_id(product_id, sku_key(draft.axes, sku.values)),
+        "values": list(sku.values),
+        "price": sku.price,
+        "original_price": sku.original_price,
+        "merchant_sku": sku.merchant_sku,
+        "barcode": sku.barcode,
+        "image": sku.image,
+        "weight_g": sku.weight_g,
+        "volume_cm3": sku.volume_cm3,
+    }
+
+
+def validate(draft: ProductDraft, tree: Tree, limits: Limits) -> list[Problem]:
+    """Everything wrong with ``draft``, each naming its field; empty when it may be stored."""
+    problems = [*_head(draft, limits), *_axes(draft, limits)]
+    category = tree.get(draft.category_id)
+    if category is None or not category.leaf:
+        problems.append(
+            Problem(
+                "category_id",
+                "CATEGORY_UNKNOWN",
+                f"{draft.category_id} is no leaf of the category tree; see GET /v1/categories",
+            )
+        )
+    elif draft.listed:
+        problems += missing_properties(category, (name for name, _ in draft.properties))
+    for number, sku in enumerate(draft.skus):
+        problems += _sku_problems(f"skus[{number}]", sku, limits)
+    return problems
+
+
+def missing_properties(category: Category, given: Iterable[str]) -> list[Problem]:
+    """The properties that ``category`` wants before a product is put on sale and that ``given`` lacks."""
+    missing = sorted(category.required.difference(given))
+    return [
+        Problem("properties", "PROPERTY_REQUIRED", f"{category.path} needs the property {name}; add it")
+        for name in missing
+    ]
+
+
+def _head(draft: ProductDraft, limits: Limits) -> list[Problem]:
+    problems: list[Problem] = []
+    if not draft.external_id:
+        problems.append(Problem("external_id", "REQUIRED", "give the product an id of your own"))
+    if not draft.name:
+        problems.append(Problem("name", "REQUIRED", "give the product a name"))
+    sizes = (
+        ("external_id", len(draft.external_id), limits.value),
+        ("name", len(draft.name), limits.name),
+        ("images", len(draft.images), limits.images),
+        ("detail", len(draft.detail), limits.blocks),
+        ("properties", len(draft.properties), limits.properties),
+    )
+    problems += [
+        Problem(name, "TOO_LONG", f"{size} is more than the {most} allowed; shorten it")
+        for name, size, most in sizes
+        if size > most
+    ]
+    for number, url in enumerate(draft.images):
+        problems += _url(f"images[{number}]", url, limits)
+    for number, (kind, content) in enumerate(draft.detail):
+        if kind == "image":
+            problems += _url(f"detail[{number}].image", content, limits)
+        elif len(content) > limits.text:
+            message = f"{len(content)} characters are more than the {limits.text} allowed; shorten it"
+            problems.append(Problem(f"detail[{number}].text", "TOO_LONG", message))
+    if (
+        draft.freight.kind not in ("free", "flat")
+        or draft.freight.fee < 0
+        or (draft.freight.kind == "free" and draft.freight.fee)
+    ):
+        problems.append(Problem("freight", "FREIGHT_INVALID", "freight is free, or flat with a fee of at least 0"))
+    if draft.buy_limit < 0:
+        problems.append(Problem("buy_limit", "OUT_OF_RANGE", "the buy limit is 0 (none) or more"))
+    return problems
+
+
+def _axes(draft: ProductDraft, limits: Limits) -> list[Problem]:
+    problems: list[Problem] = []
+    if len(draft.axes) > limits.axes:
+        problems.append(Problem("axes", "TOO_MANY", f"a product has at most {limits.axes} option names"))
+    if len(set(draft.axes)) != len(draft.axes) or not all(draft.axes):
+        problems.append(Problem("axes", "AXIS_INVALID", "option names must be filled and differ from each other"))
+    if not draft.skus:
+        problems.append(Problem("skus", "REQUIRED", "a product needs at least one SKU with a price"))
+    if len(draft.skus) > limits.skus:
+        problems.append(
+            Problem("skus", "TOO_MANY", f"a product has at most {limits.skus} SKUs; this one has {len(draft.skus)}")
+        )
+    seen: dict[tuple[str, ...], int] = {}
+    codes: dict[str, int] = {}
+    for number, sku in enumerate(draft.skus):
+        if len(sku.values) != len(draft.axes) or not all(sku.values):
+            wanted = ", ".join(draft.axes) or "none"
+            problems.append(
+                Problem(
+                    f"skus[{number}].values", "OPTION_VALUE_MISSING", f"needs one value for each option name ({wanted})"
+                )
+            )
+        if (first := seen.setdefault(sku.values, number)) != number:
+            same = sku_text(sku.values) or "no option values"
+            message = f"SKUs {first} and {number} have the same option values ({same}); make them differ"
+            problems.append(Problem(f"skus[{number}].values", "DUPLICATE_SKU", message))
+        if sku.merchant_sku and codes.setdefault(sku.merchant_sku, number) != number:
+            message = f"{sku.merchant_sku} stands on two SKUs of this product; a merchant SKU is unique in its shop"
+            problems.append(Problem(f"skus[{number}].merchant_sku", "MERCHANT_SKU_TAKEN", message))
+    return problems
+
+
+def _sku_problems(path: str, sku: SkuDraft, limits: Limits) -> list[Problem]:
+    problems: list[Problem] = []
+    if not 1 <= sku.price <= limits.price:
+        problems.append(
+            Problem(f"{path}.price", "OUT_OF_RANGE", f"the price must lie between 1 and {limits.price} minor units")
+        )
+    elif not sku.price <= sku.original_price <= limits.price:
+        message = f"the original price ({sku.original_price}) must not be lower than the price ({sku.price}); raise it or leave it out"
+        problems.append(Problem(f"{path}.original_price", "PRICE_ABOVE_ORIGINAL", message))
+    if sku.quantity is not None and not 0 <= sku.quantity <= limits.stock:
+        problems.append(Problem(f"{path}.quantity", "OUT_OF_RANGE", f"stock must lie between 0 and {limits.stock}"))
+    if sku.weight_g < 0 or sku.volume_cm3 < 0:
+        problems.append(Problem(f"{path}.weight_g", "OUT_OF_RANGE", "weight and volume cannot be negative"))
+    if any(len(value) > limits.value for value in (*sku.values, sku.merchant_sku, sku.barcode)):
+        problems.append(
+            Problem(f"{path}.values", "TOO_LONG", f"option values and codes have at most {limits.value} characters")
+        )
+    if sku.image:
+        problems += _url(f"{path}.image", sku.image, limits)
+    return problems
+
+
+def _url(path: str, url: str, limits: Limits) -> list[Problem]:
+    if len(url) > limits.url:
+        return [Problem(path, "TOO_LONG", f"a URL has at most {limits.url} characters")]
+    if not url.startswith(("https://", "http://", "//")) or any(letter.isspace() for letter in url):
+        return [Problem(path, "URL_INVALID", "give an http or https URL without spaces")]
+    return []
+
+
+# ------------------------------------------------------------------------------------------------------------------- states
+
+
+def move(product_id: str, state: str, target: State) -> State | None:
+    """The state after asking for ``target``; None when it is there already. Raises Refusal WRONG_STATE."""
+    if state == target:
+        return None
+    if target not in _NEXT[State(state)]:
+        wanted = " or ".join(sorted(source for source, targets in _NEXT.items() if target in targets))
+        raise wrong_state("product", product_id, state, wanted)
+    return target
+
+
+def state_after(state: str | None, listed: bool | None) -> State:
+    """The state after a draft that says ``listed`` was applied to a product in ``state`` (None: new)."""
+    current = State(state) if state else State.DRAFT
+    if listed:
+        return State.LISTED
+    if listed is False and current is State.LISTED:
+        return State.DELISTED
+    return current
+
+
+def freight_fee(freight: Mapping[str, Any]) -> int:
+    """Minor units that the buyer pays for a line of this product, whatever its quantity; 0 when free."""
+    return int(freight["fee"]) if freight["kind"] == "flat" else 0

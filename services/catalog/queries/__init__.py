@@ -1,0 +1,1 @@
+"""What the catalog is asked: one function a question, answering plain values."""
