@@ -1,6 +1,8 @@
 """A small HTTP client of the ``/v1`` API, as a careful program would write one: keys on every write, retries of what may be retried."""
 
+import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -48,18 +50,40 @@ class UnexpectedAnswer(RuntimeError):
         self.answer = answer
 
 
+class Line:
+    """The connections that callers share, and a count of every HTTP status that came back. Thread-safe."""
+
+    def __init__(self) -> None:
+        """No connection yet. Proxies of the environment are not for a stack on this machine."""
+        limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
+        self.client = httpx.Client(timeout=TIMEOUT_S, limits=limits, trust_env=False)
+        self.statuses: Counter[int] = Counter()
+        self._counting = threading.Lock()
+
+    def request(self, method: str, url: str, given: Mapping[str, Any]) -> httpx.Response:
+        """One request. Raises httpx.TransportError."""
+        response = self.client.request(method, url, **given)
+        with self._counting:
+            self.statuses[response.status_code] += 1
+        return response
+
+    @property
+    def broken(self) -> int:
+        """How many answers were 5xx."""
+        return sum(count for status, count in self.statuses.items() if status >= httpx.codes.INTERNAL_SERVER_ERROR)
+
+
 class Api:
     """The API at ``base_url`` as one caller sees it. Thread-safe; ``as_caller`` shares the connections."""
 
-    def __init__(self, base_url: str, token: str = "", client: httpx.Client | None = None) -> None:
+    def __init__(self, base_url: str, token: str = "", line: Line | None = None) -> None:
         """``token`` empty: anybody."""
         self.base_url, self.token = base_url.rstrip("/"), token
-        limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
-        self._client = client or httpx.Client(timeout=TIMEOUT_S, limits=limits, trust_env=False)
+        self.line = line or Line()
 
     def as_caller(self, token: str) -> "Api":
         """The same API, called by somebody else."""
-        return Api(self.base_url, token, self._client)
+        return Api(self.base_url, token, self.line)
 
     def get(self, path: str, **params: Any) -> dict[str, Any]:
         """The body of a successful GET. Raises UnexpectedAnswer."""
@@ -69,7 +93,7 @@ class Api:
         """The body of a successful POST of ``body`` as JSON. Raises UnexpectedAnswer."""
         return self._fine("POST", path, self.ask("POST", path, body or {}, key=key))
 
-    def ask(
+    def ask(  # noqa: PLR0913 - what a request can carry
         self,
         method: str,
         path: str,
@@ -78,6 +102,7 @@ class Api:
         params: Mapping[str, Any] | None = None,
         form: Mapping[str, Any] | None = None,
         files: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
         key: str = "",
         retry: bool = True,
     ) -> Answer:
@@ -111,7 +136,7 @@ class Api:
     def _attempt(self, method: str, url: str, given: Mapping[str, Any], *, last: bool) -> Answer | None:
         began = clock.monotonic()
         try:
-            response = self._client.request(method, url, **given)
+            response = self.line.request(method, url, given)
         except httpx.TransportError:
             if last:
                 raise

@@ -81,5 +81,19 @@ def seed(
     print(out)
 
 
+@app.command()
+def demo(
+    products: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Your own product CSV.")] = None,
+    only: Annotated[str, typer.Option(help="Chapters, comma separated; the opening is always told.")] = "",
+) -> None:
+    """Tell the whole story on a throw-away stack, through HTTP only; exits 1 when anything is off."""
+    from services.cli.demo.run import demo as tell
+
+    chosen = [name for name in only.split(",") if name]
+    given = os.environ
+    well = tell(products, chosen, Console(), mongo_uri=given.get("MONGO_URI", ""), amqp_uri=given.get("AMQP_URI", ""))
+    raise typer.Exit(0 if well else 1)
+
+
 if __name__ == "__main__":
     app()
