@@ -74,11 +74,19 @@ def orders(store: Store, actor: Actor, asked: Mapping[str, Any]) -> tuple[list[V
     between = asked.get("created_from"), asked.get("created_to")
     filters = {**where, "between": [moment and moment.isoformat() for moment in between]}
     low, high = store.bounds(*between)
-    last = paging.decode(asked["page_token"], filters)
     size = _size(asked["page_size"])
-    found = store.page(where, low, min(high, last[0]) if last else high, size + 1)
+    found = store.page(where, low, min(high, _end_of_last(asked["page_token"], filters, high)), size + 1)
     token = paging.encode(filters, [found[size - 1]["serial"]]) if len(found) > size else ""
     return [view(each, actor) for each in found[:size]], token
+
+
+def _end_of_last(token: str, filters: Mapping[str, Any], otherwise: int) -> int:
+    last = paging.decode(token, filters)
+    if last is None:
+        return otherwise
+    if len(last) != 1 or not isinstance(last[0], int):
+        raise Refusal("INVALID_PAGE_TOKEN", "page_token is not a token of ours; pass next_page_token on unchanged")
+    return last[0]
 
 
 def _whose(actor: Actor, asked: Mapping[str, Any]) -> dict[str, Any]:
