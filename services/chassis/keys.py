@@ -81,11 +81,24 @@ class Ring:
     def find(self, kid: str) -> OKPKey | None:
         """The key, read again when it is not known or what we know is old; None when nobody publishes it."""
         age = clock.monotonic() - self._read_at
-        if (kid not in self._keys and age > LOOK_AGAIN_S) or age > JWKS_FRESH_S:
+        known = self._keys.get(kid)
+        if known is None:
+            known = self._just_made(kid)
+        if (known is None and age > LOOK_AGAIN_S) or age > JWKS_FRESH_S:
             with self._reading:
                 if clock.monotonic() - self._read_at >= min(age, LOOK_AGAIN_S):
                     self._read()
-        return self._keys.get(kid)
+            known = self._keys.get(kid)
+        return known
+
+    def _just_made(self, kid: str) -> OKPKey | None:
+        """The key of a service that began a moment ago: its file is looked at without waiting, reading it costs little."""
+        issuer = issuer_of(kid)
+        path = self._folder / f"{issuer}.pub.json"
+        if not issuer.isidentifier() or not path.is_file():
+            return None
+        found = _public(json.loads(path.read_text(encoding="utf-8")))
+        return found[1] if found and found[0] == kid else None
 
     def _read(self) -> None:
         found = self._from_folder()

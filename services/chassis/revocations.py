@@ -36,8 +36,10 @@ def decide(row: Document | None, event: Event) -> Decision:
     if "expire_time" in event.data and event.data["expire_time"] <= clock.wall():
         return STALE
     before = event.data.get("issued_before")
-    known = row is not None and (bool(event.data["token_id"]) or before is None or row["issued_before"] >= before)
-    return DONE if known else Decision(Verdict.APPLY)
+    if row is None:
+        return Decision(Verdict.APPLY)
+    older = not event.data["token_id"] and before is not None and clock.ms(row["issued_before"]) < clock.ms(before)
+    return Decision(Verdict.APPLY) if older else DONE
 
 
 def _apply(delivery: Delivery, _row: Any, _decision: Decision) -> None:

@@ -16,6 +16,8 @@ ACTING_FOR: Final = "x-acting-for"
 IDEMPOTENCY_KEY: Final = "idempotency-key"
 REPLAYED: Final = "idempotency-replayed"
 TRACEPARENT: Final = "traceparent"
+UNBOUNDED_S: Final = 86_400.0
+"""A deadline further away than this is none: the library tells of a missing one so."""
 
 
 class Call:
@@ -42,7 +44,8 @@ class Call:
         self.request = request
         self.metadata: dict[str, Any] = dict(context.invocation_metadata())
         left = context.time_remaining()
-        self.deadline = clock.monotonic() + (timeout_s if left is None else left)
+        unbounded = left is None or left > UNBOUNDED_S
+        self.deadline = clock.monotonic() + (timeout_s if unbounded else left)
         self.caller: Caller = NOBODY
         self.actor: Caller = NOBODY
         """Whom the call is for: the caller, or whom a calling service acts for."""

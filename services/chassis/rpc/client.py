@@ -80,6 +80,16 @@ class Pauses:
         return pause if clock.monotonic() + pause < self._until else None
 
 
+def check_size(request: Message) -> None:
+    """Raise Refusal TOO_LARGE for a message that would not be taken."""
+    if request.ByteSize() > MAX_MESSAGE:
+        raise Refusal(
+            "TOO_LARGE",
+            f"a request may take {MAX_MESSAGE} bytes; send less at once",
+            info={"limit_bytes": str(MAX_MESSAGE)},
+        )
+
+
 def derived_key(call: Call, name: str, part: str) -> str:
     """The idempotency key of a call made because of another: the same for every retry of that one."""
     return hashlib.sha256(f"{call.cause.id}\x1f{name}\x1f{part}".encode()).hexdigest()
@@ -151,6 +161,7 @@ class Stub:
         return tuple(found.items())
 
     def _tried(self, method: Method, request: Message, metadata: Any, until: float) -> Any:
+        check_size(request)
         ask = self._callable(method)
         pause = pauses(until - clock.monotonic())
         while True:
@@ -160,8 +171,8 @@ class Stub:
             try:
                 return ask(request, timeout=left, metadata=metadata)
             except grpc.RpcError as error:
-                refusal, answered = from_error(error, method.name)
-                wait = None if answered or refusal.reason != "UNAVAILABLE" else pause.next()
+                refusal, again = from_error(error, method.name)
+                wait = pause.next() if again else None
                 if wait is None:
                     raise refusal from None
             metrics.CALL_RETRIES.labels(method.name).inc()

@@ -14,6 +14,8 @@ from jishi.options.v1 import options_pb2
 from services.chassis import codec
 from services.chassis.tokens import ANYONE, SERVICE
 
+UPLOAD = "upload"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Method:
@@ -54,6 +56,8 @@ def method(service: str, descriptor: MethodDescriptor) -> Method:
         raise ValueError(f"{descriptor.full_name}: option (jishi.options.v1.rpc) must say allow and effect")
     if descriptor.server_streaming:
         raise ValueError(f"{descriptor.full_name}: streamed responses are not supported; answer with pages")
+    if rule.http and descriptor.client_streaming != (rule.body == UPLOAD):
+        raise ValueError(f'{descriptor.full_name}: body "{UPLOAD}" and a stream of requests belong together')
     prefix = SERVICE + ":"
     return Method(
         service=service,

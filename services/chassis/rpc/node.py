@@ -35,6 +35,8 @@ class Node:
         self.verifier = Verifier(settings)
         self.ready = False
         """Whether the database answered when last asked; calls are refused while it does not."""
+        self.declared = False
+        """Whether the indexes are there: from then on the service has started."""
         self._stubs: dict[str, Stub] = {}
         self._ended = threading.Event()
 
@@ -60,19 +62,18 @@ class Node:
             stub.close()
 
     def _watch(self, tell: Callable[[bool], None]) -> None:
-        declared = False
         while not self._ended.is_set():
             fine = False
             try:
-                if not declared:
+                if not self.declared:
                     mongo.declare(self.database, self.collections)
-                    declared = True
+                    self.declared = True
                 self.verifier.revoked = revocations.read(self.database)
                 fine = True
             except mongo.AWAY as error:
                 _log.warning("database away", service=self.service, error=str(error)[:200])
             except PyMongoError as error:
-                fine = declared  # it answers; what it says is for a person to read
+                fine = self.declared  # it answers; what it says is for a person to read
                 _log.error("database refuses", service=self.service, error=str(error)[:500])
             if self._ended.is_set():
                 return

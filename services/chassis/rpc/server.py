@@ -55,6 +55,10 @@ class Service:
     collections: tuple[Collection, ...] = ()
 
 
+class OversizeError(Exception):
+    """A method answered more than one message may take: a bug."""
+
+
 class Server:
     """One service, listening."""
 
@@ -179,6 +183,8 @@ def _answering(
             call.traceparent = span.traceparent
             try:
                 response = first(call).SerializeToString()
+                if len(response) > MAX_MESSAGE:
+                    raise OversizeError(f"{name} answers with {len(response)} bytes; answer with pages")
             except Exception as error:  # noqa: BLE001 - every failure is answered in the same form
                 refusal = status.from_exception(error)
         seconds(clock.monotonic() - began)

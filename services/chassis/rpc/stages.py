@@ -40,7 +40,7 @@ def ready(node: Node, _method: Method, following: Step) -> Step:
 
     def check(call: Call) -> Message:
         if not node.ready:
-            raise status.away()
+            raise status.away() if node.declared else status.starting()
         return following(call)
 
     return check

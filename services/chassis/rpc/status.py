@@ -15,6 +15,7 @@ from services.chassis.logs import get
 DOMAIN: Final = "jishi"
 DETAILS: Final = "grpc-status-details-bin"
 RETRY_S: Final = 1
+STARTING: Final = "starting"
 _BY_CODE: Final = {
     grpc.StatusCode.UNAVAILABLE: "UNAVAILABLE",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "UNAVAILABLE",
@@ -48,6 +49,11 @@ def away() -> Refusal:
     return Refusal("UNAVAILABLE", "the service cannot reach its data right now; try again", retry_after_s=RETRY_S)
 
 
+def starting() -> Refusal:
+    """The service listens but has not seen its database yet."""
+    return Refusal("UNAVAILABLE", "the service is starting; try again", retry_after_s=RETRY_S, info={STARTING: "true"})
+
+
 def to_status(refusal: Refusal) -> status_pb2.Status:
     """The refusal as ``google.rpc.Status``."""
     status = status_pb2.Status(code=code_pb2.Code.Value(REASONS[refusal.reason].grpc), message=refusal.message)
@@ -72,16 +78,19 @@ def abort(context: grpc.ServicerContext, refusal: Refusal) -> None:
 
 
 def from_error(error: grpc.RpcError, name: str) -> tuple[Refusal, bool]:
-    """The refusal in what a call of ``name`` raised, and whether the other side's own word (else: the line's or the library's)."""
+    """The refusal in what a call of ``name`` raised, and whether asking again may help: the line is down, or the service starts.
+
+    What a service that runs has answered is final, UNAVAILABLE too: it has waited for its database already.
+    """
     answered = _answered(error.trailing_metadata() or ())
     if answered is not None:
-        return answered, True
+        return answered, STARTING in answered.info
     reason = _BY_CODE.get(error.code(), "INTERNAL")
     retry = RETRY_S if reason == "UNAVAILABLE" else None
     text = f"{name} does not answer; try again" if retry else f"{name}: {error.code().name.lower()}"
     if reason == "INTERNAL":
         _log.error("a call was not answered properly", rpc=name, code=error.code().name, details=error.details())
-    return Refusal(reason, text, retry_after_s=retry), False
+    return Refusal(reason, text, retry_after_s=retry), reason == "UNAVAILABLE"
 
 
 def _answered(metadata: Any) -> Refusal | None:

@@ -51,9 +51,14 @@ def descriptor():
     return file_descriptor().services_by_name["DeskService"]
 
 
-def methods() -> dict[str, Method]:
-    """Its rpcs by name."""
+@cache
+def methods_by_name() -> dict[str, Method]:
+    """Its rpcs by short name."""
     return {found.name: method("desk", found) for found in descriptor().methods}
+
+
+running: list["Desk"] = []
+"""Every desk made in this process, the newest last."""
 
 
 class Desk:
@@ -61,6 +66,8 @@ class Desk:
 
     def __init__(self, node: rpc.Node) -> None:
         self.cards = node.database[CARDS]
+        self.stamped = 0
+        running.append(self)
 
     def GetCard(self, _call, request):  # noqa: N802
         found = self.cards.find_one({"_id": request.card_id})
@@ -80,6 +87,7 @@ class Desk:
         return codec.from_plain(message("WriteCardResponse"), {"card": _shown(outcome.document)})
 
     def StampCard(self, call, request):  # noqa: N802
+        self.stamped += 1
         time.sleep(request.wait_ms / 1000)
         told = {
             "caller": call.caller.identity,
