@@ -76,7 +76,7 @@ class Jobs:
 
     def __init__(self, service: str, database: Database, jobs: Sequence[Job], presence: Presence) -> None:
         """``process_jobs`` runs them."""
-        self.service, self._database, self._jobs, self._presence = service, database, tuple(jobs), presence
+        self.service, self._database, self._jobs, self.presence = service, database, tuple(jobs), presence
         self.running: set[tuple[str, Any]] = set()
 
     def claimable(self) -> list[tuple[Job, Document]]:
@@ -95,9 +95,9 @@ class Jobs:
                 and (job.collection, row["_id"]) not in self.running
             ]
         if pending:
-            self._presence.stuck("jobs", f"{pending} to do")
+            self.presence.stuck("jobs", f"{pending} to do")
         else:
-            self._presence.clean("jobs", began, offset)
+            self.presence.clean("jobs", began, offset)
         return sorted(found, key=lambda pair: int(pair[1]["next_at"]))
 
     def claim(self, job: Job, seen: Document, give_up: Callable[[], bool]) -> LeasedRun | None:
@@ -115,7 +115,7 @@ class Jobs:
     def run(self, job: Job, lease: LeasedRun) -> str:
         """One run under a lease; answers done, given_up or failed. Raises what ``is_away`` (the lease runs out by itself)."""
         identity = lease.row["_id"]
-        with self._presence.working(), tracing.span(f"{self.service}.{job.name}"):
+        with self.presence.working(), tracing.span(f"{self.service}.{job.name}"):
             try:
                 job.run(lease)
             except LeaseLost as lost:
