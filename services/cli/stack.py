@@ -41,6 +41,15 @@ class StackError(RuntimeError):
     """The stack cannot start; the message says why and where to look."""
 
 
+def database_command(data: Path, port: int) -> list[str]:
+    """How the embedded database on the folder ``data`` is started. Raises StackError where it is not installed."""
+    if not _EXECUTABLE.exists():
+        raise StackError("the embedded database is not installed: pip install 'jishi[embedded]', or set MONGO_URI")
+    # Without these flags kill -9 loses acknowledged writes, and plain writes feed an oplog that grows ever slower.
+    safety = ["--standalone", "--sync-on-commit", "--cache-size", "256M"]
+    return [str(_EXECUTABLE), "--port", str(port), "--storage-path", str(data / DATABASE), *safety]
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to run a stack. ``port`` 0: a free one. ``mongo_uri``/``amqp_uri`` empty: embedded database, ``memory://``."""
@@ -228,7 +237,7 @@ class Stack:
         """The ports of the last run where they are still free: who kept an address finds the stack again."""
         names = [DATABASE, "channel", *(f"{service}-{copy}" for copy in self._copies() for service in SERVICES)]
         last = self._recorded().get("ports", {})
-        ports = {name: last[name] if is_free(last.get(name, 1)) else free_port() for name in names}
+        ports = {name: last[name] if name in last and is_free(last[name]) else free_port() for name in names}
         wanted = self.options.port or last.get("gateway", 0)
         if self.options.port and not is_free(wanted):
             raise StackError(f"port {wanted} is taken; choose another --port")
@@ -282,14 +291,7 @@ class Stack:
 
     def _start_database(self) -> None:
         if not self.options.mongo_uri:
-            if not _EXECUTABLE.exists():
-                raise StackError(
-                    "the embedded database is not installed: pip install 'jishi[embedded]', or set MONGO_URI"
-                )
-            folder = self.data / "database"
-            command = [str(_EXECUTABLE), "--port", str(self._ports[DATABASE]), "--storage-path", str(folder)]
-            # Without these flags kill -9 loses acknowledged writes, and plain writes feed an oplog that grows ever slower.
-            command += ["--standalone", "--sync-on-commit", "--cache-size", "256M"]
+            command = database_command(self.data, self._ports[DATABASE])
             quiet = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
             self._add(Child(DATABASE, DATABASE, command, quiet, self.data / "logs" / "database.log"))
         self._wait(self._database_answers, f"the database at {self.mongo_uri}", within_s=START_WITHIN_S)

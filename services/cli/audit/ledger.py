@@ -1,0 +1,223 @@
+"""Money: the journal against itself, against every stored balance, and against payments, refunds and orders."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from services.chassis.mongo import Database
+from services.cli.audit.report import Finding, Wrong, compared
+from services.cli.audit.sheet import Sheet
+from services.cli.audit.world import Check, World, batches, by_id, scan
+from services.orders.model.states import State
+from services.payments.model import ledger
+
+TAKEN: Final = ("paid", "returned")
+"""States of an attempt whose money the channel collected."""
+OWED_TO_US: Final = ("shop:receivable", "channel:clearing", "bank:clearing", "platform:indemnity")
+"""Kinds of accounts whose balance is never above zero; all others are never below."""
+
+
+# ----------------------------------------------------------------------------------------------------------------- the journal
+
+
+def balanced(world: World) -> Iterator[Finding]:
+    """Every journal entry has two postings or more, none of them zero, and their sum is 0."""
+    for entry in scan(world.database("payments"), "entries", ("postings",)):
+        amounts = [posting["amount"] for posting in entry["postings"]]
+        well_formed = len(amounts) > 1 and 0 not in amounts and sum(amounts) == 0
+        yield None if well_formed else Wrong(entry["_id"], "postings that sum to 0", amounts)
+
+
+def balances(world: World) -> Iterator[Finding]:
+    """Every stored balance (escrow, available, hold, deposit, receivable; waiting credits folded in) = the sum of its postings."""
+    payments = world.database("payments")
+    with Sheet() as sheet:
+        for account, currency, amount in _postings(payments):
+            if account.startswith(("order:", "shop:")):
+                sheet.expect(f"{account} {currency}", amount)
+        for payable in scan(payments, "payables", ("shares", "currency")):
+            for share in payable["shares"]:
+                sheet.find(f"{ledger.escrow(share['order_id'])} {payable['currency']}", share["escrow"])
+        currencies = {}
+        for shop in scan(payments, "shops"):
+            currencies[shop["_id"]] = shop["currency"]
+            for account, amount in _stored(shop):
+                sheet.find(f"{account} {shop['currency']}", amount)
+        for credit in scan(payments, "credits", (), {"waiting": {"$exists": True}}):
+            currency = currencies.get(credit["shop_id"], "")
+            sheet.find(f"{_pocket(credit)} {currency}", credit["amount"])
+        yield from sheet.findings()
+
+
+def _stored(shop: Mapping[str, Any]) -> list[tuple[str, int]]:
+    identity = shop["_id"]
+    return [
+        (ledger.available(identity), shop["available"]),
+        (ledger.deposit(identity), shop["deposit"]),
+        (ledger.receivable(identity), -shop["receivable"]),
+        *((ledger.hold(identity, case_id), amount) for case_id, amount in shop["held"].items()),
+    ]
+
+
+def _pocket(credit: Mapping[str, Any]) -> str:
+    if credit["pocket"] == "hold":
+        return ledger.hold(credit["shop_id"], credit["case_id"])
+    account = {"available": ledger.available, "deposit": ledger.deposit}[credit["pocket"]]
+    return account(credit["shop_id"])
+
+
+def signs(world: World) -> Iterator[Finding]:
+    """No account is on the wrong side of zero; nothing is left in suspense."""
+    with Sheet() as sheet:
+        for account, currency, amount in _postings(world.database("payments")):
+            sheet.find(f"{account} {currency}", amount)
+        for key, _, balance in sheet.rows():
+            kind = ledger.kind_of(key.rpartition(" ")[0])
+            if kind == ledger.SUSPENSE:
+                yield compared(key, 0, balance)
+            elif kind in OWED_TO_US:
+                yield None if balance <= 0 else Wrong(key, "at most 0", balance)
+            else:
+                yield None if balance >= 0 else Wrong(key, "at least 0", balance)
+
+
+def _postings(payments: Database) -> Iterator[tuple[str, str, int]]:
+    for entry in scan(payments, "entries", ("postings", "currency")):
+        for posting in entry["postings"]:
+            yield posting["account"], entry["currency"], posting["amount"]
+
+
+# ---------------------------------------------------------------------------------------------------------- collected, shared
+
+
+def collected(world: World) -> Iterator[Finding]:
+    """Every success of the channel is in the journal once: collected into escrow, or booked in to be returned."""
+    payments = world.database("payments")
+    with Sheet() as sheet:
+        for payable in scan(payments, "payables", ("payments",)):
+            for one in payable["payments"]:
+                if one["state"] in TAKEN:
+                    sheet.expect(one["transaction_id"], one["amount"])
+        for entry in scan(payments, "entries", ("kind", "postings")):
+            if entry["kind"] in ("collect", "return"):
+                sheet.find(entry["_id"].partition(":")[2], -_moved(entry, ledger.CLEARING))
+        yield from sheet.findings()
+
+
+def payables(world: World) -> Iterator[Finding]:
+    """Every payable: Σ shares = its amount, and what was paid of each share is in escrow, refunded, settled or commission."""
+    for payable in scan(world.database("payments"), "payables", ("shares", "amount", "state")):
+        total = sum(share["amount"] for share in payable["shares"])
+        if total != payable["amount"]:
+            yield Wrong(f"payable {payable['_id']}", payable["amount"], total)
+            continue
+        wrong = [share for share in payable["shares"] if not _accounted(share, payable["state"])]
+        yield Wrong(f"payable {payable['_id']}", "every share accounted for", wrong) if wrong else None
+
+
+def _accounted(share: Mapping[str, Any], state: str) -> bool:
+    """Whether a share may be as it is. What the platform pays for a case leaves the escrow alone, so the parts may be more."""
+    if state != "paid":
+        return bool(share["escrow"] == share["refunded"] == share["settled"] == 0)
+    if max(share["escrow"], share["refunded"], share["settled"]) > share["amount"]:
+        return False
+    if share["state"] == "settled":
+        return bool(share["escrow"] == 0)
+    return bool(share["settled"] == 0 and share["escrow"] + share["refunded"] >= share["amount"])
+
+
+def shares(world: World) -> Iterator[Finding]:
+    """Every order: what it took and what it rejected of payments = its collect postings, from one payment."""
+    with Sheet() as amounts, Sheet() as times:
+        for order in scan(world.database("orders"), "orders", ("paid", "rejected", "amount", "payment_id")):
+            amounts.expect(order["_id"], order["paid"] + order["rejected"])
+            times.expect(order["_id"], 1 if order["paid"] or order["rejected"] else 0)
+        for entry in scan(world.database("payments"), "entries", ("kind", "postings")):
+            for posting in entry["postings"] if entry["kind"] == "collect" else ():
+                if posting["kind"] == "order:escrow":
+                    order_id = posting["account"].split(":")[1]
+                    amounts.find(order_id, posting["amount"])
+                    times.find(order_id, 1)
+        yield from amounts.findings()
+        yield from (finding for finding in times.findings() if finding is not None)
+
+
+def escrow(world: World) -> Iterator[Finding]:
+    """Every finished order (completed, closed): nothing of it is left in escrow."""
+    fields = ("checkout_id", "state")
+    finished = {"state": {"$in": [State.COMPLETED.value, State.CLOSED.value]}}
+    for batch in batches(scan(world.database("orders"), "orders", fields, finished)):
+        known = by_id(world.database("payments"), "payables", [order["checkout_id"] for order in batch], ("shares",))
+        for order in batch:
+            rows = known.get(order["checkout_id"], {}).get("shares", ())
+            left = sum(share["escrow"] for share in rows if share["order_id"] == order["_id"])
+            yield compared(f"order {order['_id']} ({order['state']})", 0, left)
+
+
+# ------------------------------------------------------------------------------------------------------------- refunds, holds
+
+
+def refunds(world: World) -> Iterator[Finding]:
+    """Every refund has exactly one entry, which gives exactly its amount back through the channel."""
+    payments = world.database("payments")
+    with Sheet() as amounts, Sheet() as times:
+        for refund in scan(payments, "refunds", ("amount",)):
+            amounts.expect(refund["_id"], refund["amount"])
+            times.expect(refund["_id"], 1 if refund["amount"] else 0)
+        for entry in scan(payments, "entries", ("kind", "postings", "refs")):
+            if entry["kind"] == "refund":
+                number = entry["_id"].partition(":")[2]
+                amounts.find(number, _moved(entry, ledger.CLEARING))
+                times.find(number, 1)
+        yield from amounts.findings()
+        yield from (finding for finding in times.findings() if finding is not None)
+
+
+def refunded(world: World) -> Iterator[Finding]:
+    """Every refund has reached the buyer, and those of one transaction are not more than was paid with it."""
+    with Sheet() as sheet:
+        for refund in scan(
+            world.database("payments"), "refunds", ("state", "transaction_id", "amount", "total", "sources")
+        ):
+            drawn = sum(source["amount"] for source in refund["sources"])
+            is_over = refund["state"] == "succeeded" and drawn == refund["amount"]
+            found = f"{refund['state']}, {drawn} drawn"
+            yield None if is_over else Wrong(f"refund {refund['_id']}", f"succeeded, {refund['amount']} drawn", found)
+            sheet.find(f"{refund['transaction_id']} {refund['total']}", refund["amount"])
+        for key, _, given in sheet.rows():
+            transaction, _, total = key.rpartition(" ")
+            if given > int(total):
+                yield Wrong(f"transaction {transaction}", f"at most {total} refunded", given)
+
+
+def holds(world: World) -> Iterator[Finding]:
+    """Every closed case: what was held for it was released or paid out."""
+    payments = world.database("payments")
+    with Sheet() as sheet:
+        for entry in scan(payments, "entries", ("postings",)):
+            for posting in entry["postings"]:
+                if posting["kind"] == "shop:hold":
+                    sheet.find(posting["account"].split(":", 3)[3], posting["amount"])
+        for payable in scan(payments, "payables", ("cases",)):
+            for case_id, case in payable["cases"].items():
+                sheet.expect(case_id, int(case["state"] == "closed"))
+        for case_id, is_closed, held in sheet.rows():
+            if is_closed:
+                yield compared(f"case {case_id}", 0, held)
+
+
+def _moved(entry: Mapping[str, Any], account: str) -> int:
+    return sum(posting["amount"] for posting in entry["postings"] if posting["account"] == account)
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    balanced,
+    balances,
+    signs,
+    collected,
+    payables,
+    shares,
+    escrow,
+    refunds,
+    refunded,
+    holds,
+)

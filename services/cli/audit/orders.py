@@ -1,0 +1,183 @@
+"""Orders: their states and amounts, their payments and refunds as payments knows them, and their disputes as disputes knows them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from services.cli.audit.report import Finding, Wrong, compared
+from services.cli.audit.world import Check, World, batches, by_id, scan
+from services.disputes import model as disputes
+from services.orders.model.order import TIMELINE_KEPT
+from services.orders.model.states import TABLE, CheckoutState, Move, State
+
+MOVES: Final[Mapping[str, frozenset[Move]]] = {
+    "paid": frozenset({Move.PAY}),
+    "shipped": frozenset({Move.SHIP}),
+    "completed": frozenset({Move.CONFIRM, Move.AUTO_CONFIRM}),
+    "closed": frozenset({Move.CANCEL, Move.EXPIRE, Move.RUN_OUT, Move.REFUND}),
+}
+"""Lines of the timeline that change the state, and by which moves they may."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------- states
+
+
+def states(world: World) -> Iterator[Finding]:
+    """Every order came to its state by moves of the transition table, each made by one who may make it."""
+    for order in scan(world.database("orders"), "orders", ("state", "timeline")):
+        yield compared(f"order {order['_id']}", order["state"], reached(order["timeline"]))
+
+
+def reached(timeline: list[Mapping[str, Any]]) -> str:
+    """The state that a timeline leads to by the table; what is wrong with it, where it does not."""
+    state = State.AWAITING_PAYMENT
+    is_cut = len(timeline) >= TIMELINE_KEPT
+    for line in timeline[1:] if is_cut else timeline:
+        moves = MOVES.get(line["action"], frozenset())
+        found = [
+            row
+            for row in TABLE
+            if row.move in moves and line["actor"] in row.actors and (is_cut or row.source is state)
+        ]
+        if moves and not found:
+            return f"{line['action']} by {line['actor']} from {state}"
+        state = found[0].target if found else state
+    return state.value
+
+
+def timers(world: World) -> Iterator[Finding]:
+    """Every order that time must move on has its timer set."""
+    fields = ("state", "in_dispute", "due_at")
+    for order in scan(world.database("orders"), "orders", fields):
+        waits = order["state"] == State.AWAITING_PAYMENT or (
+            order["state"] == State.SHIPPED and not order["in_dispute"]
+        )
+        if waits:
+            yield compared(
+                f"order {order['_id']} ({order['state']})", "a timer", "a timer" if order.get("due_at") else "none"
+            )
+
+
+# --------------------------------------------------------------------------------------------------------------------- amounts
+
+
+def checkouts(world: World) -> Iterator[Finding]:
+    """Every placed checkout: its shares are its orders, and add up to its amount."""
+    orders = world.database("orders")
+    placed = {"state": CheckoutState.PLACED.value}
+    for batch in batches(scan(orders, "checkouts", ("shares", "amount"), placed)):
+        query = {"checkout_id": {"$in": [row["_id"] for row in batch]}}
+        children: dict[str, dict[str, int]] = {}
+        for order in scan(orders, "orders", ("checkout_id", "amount"), query):
+            children.setdefault(order["checkout_id"], {})[order["_id"]] = order["amount"]
+        for row in batch:
+            shares = {share["order_id"]: share["amount"] for share in row["shares"]}
+            subject = f"checkout {row['_id']}"
+            found = children.get(row["_id"], {})
+            yield compared(subject, shares, found) or compared(subject, row["amount"], sum(found.values()))
+
+
+def payments(world: World) -> Iterator[Finding]:
+    """Every order: paid in full or not at all, with exactly its share of the payable."""
+    fields = ("checkout_id", "state", "amount", "paid")
+    for batch in batches(scan(world.database("orders"), "orders", fields)):
+        ids = [order["checkout_id"] for order in batch]
+        known = by_id(world.database("payments"), "payables", ids, ("shares", "state"))
+        for order in batch:
+            payable = known.get(order["checkout_id"], {"shares": (), "state": "none"})
+            shares = [share["amount"] for share in payable["shares"] if share["order_id"] == order["_id"]]
+            subject = f"order {order['_id']}"
+            if order["state"] in (State.PAID, State.SHIPPED, State.COMPLETED) or order["paid"]:
+                is_paid = (order["paid"], payable["state"], shares)
+                yield compared(subject, (order["amount"], "paid", [order["amount"]]), is_paid)
+            else:
+                yield compared(subject, [order["amount"]] if shares else [], shares)
+
+
+def refunds(world: World) -> Iterator[Finding]:
+    """Every order: the refunds it knows of = the refunds of it that succeeded in payments, and its sums say the same."""
+    fields = ("refunds", "refunded", "returned", "rejected", "paid")
+    for batch in batches(scan(world.database("orders"), "orders", fields)):
+        query = {"order_id": {"$in": [order["_id"] for order in batch]}, "state": "succeeded"}
+        given: dict[str, dict[str, int]] = {}
+        for row in scan(world.database("payments"), "refunds", ("order_id", "amount"), query):
+            given.setdefault(row["order_id"], {})[row["_id"]] = row["amount"]
+        for order in batch:
+            known = {row["refund_id"]: row["amount"] for row in order["refunds"]}
+            subject = f"order {order['_id']}"
+            told = order["refunded"] + order["returned"]
+            yield (
+                compared(subject, given.get(order["_id"], {}), known)
+                or compared(subject, sum(known.values()), told)
+                or (
+                    Wrong(subject, f"at most {order['paid']} refunded", order["refunded"])
+                    if order["refunded"] > order["paid"]
+                    else None
+                )
+            )
+
+
+# -------------------------------------------------------------------------------------------------------------------- disputes
+
+
+def overlays(world: World) -> Iterator[Finding]:
+    """Every order is in dispute exactly while a case of it is open, and knows of all its cases."""
+    for batch in batches(scan(world.database("orders"), "orders", ("in_dispute", "cases", "state", "paid"))):
+        query = {"order_id": {"$in": [order["_id"] for order in batch]}}
+        known: dict[str, dict[str, bool]] = {}
+        for case in scan(world.database("disputes"), "cases", ("order_id", "state"), query):
+            known.setdefault(case["order_id"], {})[case["_id"]] = case["state"] not in disputes.CLOSED
+        for order in batch:
+            cases = known.get(order["_id"], {})
+            told = {row["case_id"]: row.get("closed_at") is None for row in order["cases"]}
+            subject = f"order {order['_id']}"
+            if order["paid"]:  # a case of an order that never was paid is nothing to it
+                yield compared(subject, cases, told) or compared(subject, any(cases.values()), order["in_dispute"])
+
+
+def cases(world: World) -> Iterator[Finding]:
+    """Every case came to its state by steps of its table, and what it says was refunded is what payments gave back for it."""
+    for batch in batches(scan(world.database("disputes"), "cases", ("state", "timeline", "refunded", "order_id"))):
+        query = {"order_id": {"$in": [case["order_id"] for case in batch]}, "state": "succeeded"}
+        given: dict[str, int] = {}
+        for row in scan(world.database("payments"), "refunds", ("case_id", "amount"), query):
+            given[row["case_id"]] = given.get(row["case_id"], 0) + row["amount"]
+        for case in batch:
+            subject = f"case {case['_id']}"
+            came_to = settled(case["timeline"])
+            yield compared(subject, case["state"], came_to) or compared(
+                subject, given.get(case["_id"], 0), case["refunded"]
+            )
+
+
+def settled(timeline: list[Mapping[str, Any]]) -> str:
+    """The state that a case's timeline leads to by its table; what is wrong with it, where it does not."""
+    state = disputes.State.WAIT_MERCHANT
+    for line in timeline[1:]:
+        target = disputes.State(line["state"])
+        if target is not state and target not in disputes.TABLE.get((state, line["action"]), frozenset()):
+            return f"{line['action']} from {state} to {target}"
+        state = target
+    return state.value
+
+
+def known_cases(world: World) -> Iterator[Finding]:
+    """Every case is known to payments under its order, closed there exactly when it is closed here."""
+    for batch in batches(scan(world.database("disputes"), "cases", ("state", "checkout_id", "order_id"))):
+        ids = [case["checkout_id"] for case in batch]
+        payables = by_id(world.database("payments"), "payables", ids, ("cases",))
+        for case in batch:
+            known = payables.get(case["checkout_id"], {}).get("cases", {}).get(case["_id"])
+            found = (known["order_id"], known["state"] == "closed") if known else "unknown to payments"
+            yield compared(f"case {case['_id']}", (case["order_id"], case["state"] in disputes.CLOSED), found)
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    states,
+    timers,
+    checkouts,
+    payments,
+    refunds,
+    overlays,
+    cases,
+    known_cases,
+)

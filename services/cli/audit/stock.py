@@ -1,0 +1,129 @@
+"""Goods: what the catalog has, holds and has sold, against its own movements and reservations and against the orders."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from services.catalog.model import stock
+from services.cli.audit.report import Finding, Wrong, compared
+from services.cli.audit.sheet import Sheet
+from services.cli.audit.world import Check, World, batches, by_id, scan
+from services.orders.model.states import CheckoutState, State
+
+
+def on_hand(world: World) -> Iterator[Finding]:
+    """Every SKU: initial + Σ movements = on hand."""
+    catalog = world.database("catalog")
+    with Sheet() as sheet:
+        for row in scan(catalog, "stock", ("initial", "on_hand")):
+            sheet.expect(row["_id"], row["initial"])
+            sheet.find(row["_id"], row["on_hand"])
+        for movement in scan(catalog, "movements", ("sku_id", "delta")):
+            sheet.expect(movement["sku_id"], movement["delta"])
+        for chunk in scan(catalog, "chunks", ("movements",)):
+            for movement in chunk["movements"]:
+                sheet.expect(movement["sku_id"], movement["delta"])
+        yield from sheet.findings()
+
+
+def reserved(world: World) -> Iterator[Finding]:
+    """Every SKU: Σ live reservation lines = reserved."""
+    catalog = world.database("catalog")
+    with Sheet() as sheet:
+        for row in scan(catalog, "stock", ("reserved",)):
+            sheet.find(row["_id"], row["reserved"])
+        for reservation in scan(catalog, "reservations", ("lines", "parts")):
+            lines = stock.lines_of(reservation, stock.held_parts(reservation))
+            for sku_id, quantity in stock.summed(lines).items():
+                sheet.expect(sku_id, quantity)
+        yield from sheet.findings()
+
+
+def available(world: World) -> Iterator[Finding]:
+    """Every SKU: available = on hand - reserved, and neither of the three is negative."""
+    for row in scan(world.database("catalog"), "stock", ("on_hand", "reserved", "available")):
+        if min(row["on_hand"], row["reserved"], row["available"]) < 0:
+            yield Wrong(
+                row["_id"], "nothing below 0", {name: row[name] for name in ("on_hand", "reserved", "available")}
+            )
+        else:
+            yield compared(row["_id"], row["on_hand"] - row["reserved"], row["available"])
+
+
+def movements(world: World) -> Iterator[Finding]:
+    """Every sold and every returned part of a reservation has its movements, and nothing else moved under an order."""
+    catalog, orders = world.database("catalog"), world.database("orders")
+    signs = {stock.SOLD: ("sold",), stock.RETURNED: ("sold", "returned")}
+    with Sheet() as sheet:
+        for batch in batches(scan(catalog, "reservations", ("lines", "parts"))):
+            ids = _orders_of(orders, [row["_id"] for row in batch])
+            for reservation in batch:
+                for shop_id, part in reservation["parts"].items():
+                    order_id = ids.get((reservation["_id"], shop_id), "no order")
+                    wanted = stock.summed(stock.lines_of(reservation, [shop_id]))
+                    for kind in signs.get(part, ()):
+                        for sku_id, quantity in wanted.items():
+                            sheet.expect(f"{kind}:{order_id}:{sku_id}", quantity if kind == "returned" else -quantity)
+        for row in scan(catalog, "movements", ("kind", "ref", "sku_id", "delta")):
+            if row["kind"] in ("sold", "returned"):
+                sheet.find(f"{row['kind']}:{row['ref']}:{row['sku_id']}", row["delta"])
+        yield from sheet.findings()
+
+
+def _orders_of(orders: Any, checkout_ids: list[str]) -> dict[tuple[str, str], str]:
+    found = scan(orders, "orders", ("checkout_id", "shop_id"), {"checkout_id": {"$in": checkout_ids}})
+    return {(row["checkout_id"], row["shop_id"]): row["_id"] for row in found}
+
+
+def sold(world: World) -> Iterator[Finding]:
+    """Every order: its part of the reservation is where the order is (held, sold, released, returned, failed)."""
+    fields = ("checkout_id", "shop_id", "state", "paid", "close_reason", "shipped_at")
+    for batch in batches(scan(world.database("orders"), "orders", fields)):
+        ids = [order["checkout_id"] for order in batch]
+        reservations = by_id(world.database("catalog"), "reservations", ids, ("parts",))
+        for order in batch:
+            parts = reservations.get(order["checkout_id"], {}).get("parts", {})
+            yield compared(f"order {order['_id']}", expected_part(order), parts.get(order["shop_id"]))
+
+
+def expected_part(order: Mapping[str, Any]) -> str:
+    """Where the goods of an order are, told from the order."""
+    if order["state"] == State.AWAITING_PAYMENT:
+        return stock.HELD
+    if order["state"] != State.CLOSED:
+        return stock.SOLD
+    if not order["paid"]:
+        return stock.RELEASED
+    if order["close_reason"] == "out_of_stock":
+        return stock.FAILED
+    return stock.SOLD if order.get("shipped_at") else stock.RETURNED
+
+
+def owned(world: World) -> Iterator[Finding]:
+    """Every reservation that holds or has sold goods belongs to an order, or to a checkout that is being placed."""
+    orders = world.database("orders")
+    for batch in batches(scan(world.database("catalog"), "reservations", ("parts",))):
+        ids = [reservation["_id"] for reservation in batch]
+        known = _orders_of(orders, ids)
+        checkouts = by_id(orders, "checkouts", ids, ("state",))
+        for reservation in batch:
+            placing = checkouts.get(reservation["_id"], {}).get("state") == CheckoutState.PLACING
+            for shop_id, part in reservation["parts"].items():
+                if part in (stock.HELD, stock.SOLD) and not (placing and part == stock.HELD):
+                    there = "an order" if (reservation["_id"], shop_id) in known else "none"
+                    yield compared(f"{part} for checkout {reservation['_id']}, shop {shop_id}", "an order", there)
+
+
+def limits(world: World) -> Iterator[Finding]:
+    """Every buyer: what counts against a product's buy limit = what is held or was bought and kept."""
+    catalog = world.database("catalog")
+    with Sheet() as sheet:
+        for row in scan(catalog, "purchases", ("quantity",)):
+            sheet.find(row["_id"], row["quantity"])
+        for reservation in scan(catalog, "reservations", ("lines", "parts", "buyer_id")):
+            kept = [shop_id for shop_id, part in reservation["parts"].items() if part in (stock.HELD, stock.SOLD)]
+            for product_id, quantity in stock.limited(stock.lines_of(reservation, kept)).items():
+                sheet.expect(f"{product_id}:{reservation['buyer_id']}", quantity)
+        yield from sheet.findings()
+
+
+CHECKS: Final[tuple[Check, ...]] = (on_hand, reserved, available, movements, sold, owned, limits)
