@@ -85,6 +85,10 @@ class Api:
         """The same API, called by somebody else."""
         return Api(self.base_url, token, self.line)
 
+    def close(self) -> None:
+        """Hang up, for all callers that share the connections."""
+        self.line.client.close()
+
     def get(self, path: str, **params: Any) -> dict[str, Any]:
         """The body of a successful GET. Raises UnexpectedAnswer."""
         return self._fine("GET", path, self.ask("GET", path, params=params))

@@ -11,11 +11,13 @@ import typer
 from rich.console import Console
 
 from services.cli import clocks, events, imports
+from services.cli.audit import command as audit
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Jishi (集市): a self-hosted marketplace.")
 app.add_typer(clocks.app, name="clock")
 app.add_typer(events.app, name="events")
 app.command("import")(imports.import_file)
+app.command("audit")(audit.command)
 errors = Console(stderr=True, highlight=False)
 
 Data = Annotated[Path, typer.Option(help="Folder of keys, logs and the embedded database.")]
@@ -88,10 +90,15 @@ def demo(
 ) -> None:
     """Tell the whole story on a throw-away stack, through HTTP only; exits 1 when anything is off."""
     from services.cli.demo.run import demo as tell
+    from services.cli.stack import StackError
 
-    chosen = [name for name in only.split(",") if name]
-    given = os.environ
-    well = tell(products, chosen, Console(), mongo_uri=given.get("MONGO_URI", ""), amqp_uri=given.get("AMQP_URI", ""))
+    chosen, given = [name for name in only.split(",") if name], os.environ
+    backends = {"mongo_uri": given.get("MONGO_URI", ""), "amqp_uri": given.get("AMQP_URI", "")}
+    try:
+        well = tell(products, chosen, Console(), **backends)
+    except StackError as error:
+        errors.print(f"jishi demo: {error}", markup=False)
+        raise typer.Exit(1) from error
     raise typer.Exit(0 if well else 1)
 
 

@@ -19,7 +19,13 @@ def seed(base_url: str, bootstrap_secret: str, admin_token: str = "") -> dict[st
     with the bootstrap secret. Raises UnexpectedAnswer.
     """
     api = Api(base_url)
-    token = admin_token or world.first_admin(api, bootstrap_secret)
+    try:
+        return _sown(api, admin_token or world.first_admin(api, bootstrap_secret))
+    finally:
+        api.close()
+
+
+def _sown(api: Api, token: str) -> dict[str, Any]:
     admin = api.as_caller(token)
     shops = [world.open_shop(admin, name) for name in SHOPS]
     home = shops[0].account_id
