@@ -1,5 +1,6 @@
 """``python -m services.gateway``: the gateway on ``settings.gateway_listen``, until SIGTERM."""
 
+import signal
 from typing import Final
 
 import uvicorn
@@ -17,6 +18,10 @@ def main() -> None:
     logs.configure(own, "gateway", "gateway")
     tracing.configure(own, "gateway", "gateway")
     metrics.serve(own, "gateway")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(
+            number, lambda *_: None
+        )  # uvicorn raises them again when all is done; then they mean nothing more
     host, _, port = own.gateway_listen.rpartition(":")
     uvicorn.run(
         create(own),

@@ -27,6 +27,7 @@ SANDBOX_TIMEOUT_S: Final = 120.0
 JSON_TYPE: Final = (b"content-type", b"application/json")
 PRIVATE: Final = (b"cache-control", b"no-store")
 REVALIDATE: Final = (b"cache-control", b"no-cache")
+VARY: Final = (b"vary", b"authorization")
 REPLAYED: Final = (b"idempotency-replayed", b"true")
 _JSON_OPTIONS: Final = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
@@ -121,8 +122,8 @@ class Door:
         if self._cacheable:
             tag = b'W/"' + hashlib.blake2b(body, digest_size=12).hexdigest().encode() + b'"'
             if requests.header(scope, b"if-none-match").encode() == tag:
-                return 304, [(b"etag", tag), REVALIDATE], b""
-            return self._status, [JSON_TYPE, REVALIDATE, (b"etag", tag)], body
+                return 304, [(b"etag", tag), REVALIDATE, VARY], b""
+            return self._status, [JSON_TYPE, REVALIDATE, VARY, (b"etag", tag)], body
         headers = [JSON_TYPE, PRIVATE]
         if replayed:
             headers.append(REPLAYED)
