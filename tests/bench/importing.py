@@ -1,0 +1,76 @@
+"""Products a second by an import job, against bare ``insert_many`` of the very documents it wrote."""
+
+import csv
+import io
+import time
+
+from services.chassis import mongo
+from tests.bench.report import Report
+from tests.bench.world import Bench, wait
+
+PRODUCTS = 5_000
+BATCH = 200
+
+
+def measure(bench: Bench, report: Report) -> None:
+    """Import, then insert the same documents bare into a scratch database of the same server."""
+    seconds, counts = imported(bench, shopify_csv(PRODUCTS))
+    if counts["created"] != PRODUCTS:
+        raise RuntimeError(f"import made {counts}")
+    bare = bare_insert(bench)
+    rate = PRODUCTS / seconds
+    report.add("import", rate, "products/s", note=f"{PRODUCTS} products × 2 SKUs by HTTP, in {seconds:.1f} s")
+    report.add("import against bare insert_many", bare / seconds, "ratio", 0.4, note=f"bare: {PRODUCTS / bare:.0f} products/s")
+
+
+def shopify_csv(count: int) -> bytes:
+    """A Shopify product export of ``count`` products with two variants each."""
+    out = io.StringIO()
+    names = ["Handle", "Title", "Body (HTML)", "Published", "Option1 Name", "Option1 Value", "Variant Inventory Qty", "Variant Price"]
+    writer = csv.DictWriter(out, names)
+    writer.writeheader()
+    for n in range(count):
+        for size in ("M", "L"):
+            row = {"Handle": f"import-{n}", "Option1 Value": size, "Variant Inventory Qty": 50, "Variant Price": "99.00"}
+            if size == "M":
+                body = "<p>柔软亲肤,四季可穿。</p>"
+                row |= {"Title": f"批量商品 {n}", "Body (HTML)": body, "Published": "true", "Option1 Name": "尺码"}
+            writer.writerow(row)
+    return out.getvalue().encode()
+
+
+def imported(bench: Bench, content: bytes) -> tuple[float, dict[str, int]]:
+    """Import a file; (seconds from the upload's answer to the end, counts)."""
+    files = {"file": ("products.csv", content, "text/csv")}
+    form = {"format": "shopify-csv", "policy": "reject_failed"}
+    answer = bench.merchant.ask("POST", "/v1/imports", form=form, files=files)
+    if answer.status != 202:
+        raise RuntimeError(f"import: {answer.status} {answer.body}")
+    began = time.perf_counter()
+    import_id = answer.body["import_id"]
+
+    def ended() -> dict[str, int] | None:
+        found = bench.merchant.get(f"/v1/imports/{import_id}")
+        return found if found["state"] in ("completed", "failed", "cancelled") else None
+
+    counts = wait(ended, "the import", 300)
+    return time.perf_counter() - began, counts
+
+
+def bare_insert(bench: Bench) -> float:
+    """Seconds that ``insert_many`` takes for the documents of the import, in batches, with the same indexes."""
+    with bench.stack.connect() as client:
+        source, scratch = client["catalog"], client["bench_scratch"]
+        client.drop_database(scratch.name)
+        from services.catalog.store import COLLECTIONS  # noqa: PLC0415 - only this bench knows the catalog's insides
+
+        written = ("products", "skus", "stock")
+        mongo.declare(scratch, [collection for collection in COLLECTIONS if collection.name in written])
+        found = {name: list(source[name].find({})) for name in written if name in source.list_collection_names()}
+        began = time.perf_counter()
+        for name, documents in found.items():
+            for begin in range(0, len(documents), BATCH):
+                scratch[name].insert_many(documents[begin : begin + BATCH])
+        seconds = time.perf_counter() - began
+        client.drop_database(scratch.name)
+    return seconds
