@@ -10,6 +10,7 @@ last 64 to 96 ids in the document; older ones move to ``applied_archive``, so a 
 
 import contextlib
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,9 @@ PATIENCE_S: Final = 5.0
 TIMER_SLOTS: Final = 64
 HANDLED_KEPT: Final = timedelta(days=30)
 _DUPLICATE_KEY: Final = 11000
+
+_LOSERS: Final = threading.Lock()
+"""Transactions of this process that lost against another writer go one at a time, so that they do not lose to each other for ever."""
 
 Rows = Collection[Document]
 Decide = Callable[[Document], "Change | None"]
@@ -372,15 +376,18 @@ class Transaction:
             spill(rows, document)
         until = time.monotonic() + patience_s
         pause = 0.001
+        lane: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         while True:
             try:
-                self._attempt()
+                with lane:
+                    self._attempt()
                 for rows in self._telling.values():
                     bell.ring(rows)
                 return
             except OperationFailure as error:  # ClientBulkWriteException is one too
                 if not _lost(error) or time.monotonic() > until:
                     raise _translated(error) from error
+            lane = _LOSERS
             time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads writers, no secret
             pause = min(pause * 2, 0.05)
 
