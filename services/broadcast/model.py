@@ -4,23 +4,21 @@ Admission is set arithmetic, not a loop. The functions work on anything that beh
 production, plain sets in tests. Rules are those of the Batch_Sends guide; days and months are natural ones of Asia/Shanghai.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
-from services.chassis import calendar
-from services.chassis.decisions import DONE, EARLY, Change, Decision, Fact, apply
+from services.chassis import calendar, money
+from services.chassis.decisions import DONE, EARLY, STALE, Change, Decision, Fact, apply
 from services.chassis.errors import Refusal, invalid
 
-TEXT_LIMIT: Final = 600
-TAGS_PER_ACCOUNT: Final = 100
-TAGS_PER_FOLLOWER: Final = 20
-TAG_NAME_BYTES: Final = 30
-CLIENTMSGID_BYTES: Final = 64
 CHUNK_DUE: Final = "jishi.broadcast.job.chunk_due.v1"
+ORDER_PAID: Final = "jishi.orders.order.paid.v1"
+ORDER_SHIPPED: Final = "jishi.orders.order.shipped.v1"
 RECHECK: Final = timedelta(seconds=5)
-"""How often a job whose chunks are all on their way looks whether it is done, should the last delivery have died half-way."""
+"""How soon a job whose chunks are all on their way looks whether it is done, should the last delivery have died half-way; the older
+the job, the longer the pause (a quarter of its age)."""
 
 
 class Bits(Protocol):
@@ -56,6 +54,11 @@ class Rules:
     clientmsgid_window: timedelta
     chunk: int
     chunks_per_second: int
+    text_characters: int
+    clientmsgid_bytes: int
+    tags_per_account: int
+    tags_per_follower: int
+    tag_name_bytes: int
     versions: tuple[str, ...] = ()
 
 
@@ -73,7 +76,7 @@ class Usage:
 
 
 def usage(row: Mapping[str, Any] | None, now: datetime) -> Usage:
-    """The usage in a quota row of this month."""
+    """The usage in a quota row of the month of ``now``."""
     if row is None:
         return Usage()
     today = row.get("days", {}).get(calendar.day(now), {})
@@ -92,16 +95,18 @@ def counts_as_send(account: Mapping[str, Any], *, to_all: bool) -> bool:
     return account["kind"] == "subscription" or (account["kind"] == "service" and to_all)
 
 
-def check_quota(account: Mapping[str, Any], used: Usage, rules: Rules, now: datetime, *, to_all: bool) -> None:
-    """Raise Refusal when the account may not broadcast now; a quota refusal tells when it resets.
-
-    API_UNAUTHORIZED (48001) for unverified accounts, BROADCAST_QUOTA_EXHAUSTED (45028), API_DAILY_QUOTA (45009),
-    API_MINUTE_QUOTA (45011).
-    """
+def check_may_broadcast(account: Mapping[str, Any]) -> None:
+    """Raise Refusal API_UNAUTHORIZED (48001) for accounts that are not verified."""
     if not account["verified"]:
-        raise Refusal(
-            "API_UNAUTHORIZED", "only verified official accounts may broadcast by API", info={"condition": "verified"}
-        )
+        message = "only verified official accounts may broadcast by API"
+        raise Refusal("API_UNAUTHORIZED", message, info={"condition": "verified"})
+
+
+def check_quota(account: Mapping[str, Any], used: Usage, rules: Rules, now: datetime, *, to_all: bool) -> None:
+    """Raise Refusal when the account's quotas are used up; the refusal tells when they reset.
+
+    API_MINUTE_QUOTA (45011), API_DAILY_QUOTA (45009), BROADCAST_QUOTA_EXHAUSTED (45028: by month, then by day).
+    """
     if used.calls_this_minute >= rules.calls_per_minute:
         reset = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
         raise _exhausted(
@@ -134,11 +139,12 @@ def left(account: Mapping[str, Any], used: Usage, rules: Rules) -> tuple[int, in
 
 
 def check_warm_up(account: Mapping[str, Any], recipients: int, earlier: int, rules: Rules) -> None:
-    """A new account warms up: its first broadcasts reach only so many. Raises Refusal CONDITION_UNMET."""
+    """A new account warms up: its first broadcasts (``earlier`` were before) reach only so many. Raises Refusal CONDITION_UNMET."""
     if account.get("warmed_up") or earlier >= len(rules.warm_up) or recipients <= rules.warm_up[earlier]:
         return
-    message = f"a new account's broadcast number {earlier + 1} may reach {rules.warm_up[earlier]} followers, not {recipients}; send to a tag first"
-    raise Refusal("CONDITION_UNMET", message, info={"condition": "warm_up", "limit": str(rules.warm_up[earlier])})
+    limit = rules.warm_up[earlier]
+    message = f"a new account's broadcast number {earlier + 1} may reach {limit} followers, not {recipients}; send to a tag first"
+    raise Refusal("CONDITION_UNMET", message, info={"condition": "warm_up", "limit": str(limit)})
 
 
 def _exhausted(reason: str, message: str, scope: str, reset: datetime, now: datetime) -> Refusal:
@@ -190,20 +196,30 @@ def follower_cap(account: Mapping[str, Any], rules: Rules) -> int | None:
     return rules.received_per_month if account["kind"] == "service" else None
 
 
-def check_request(*, to_all: bool, tag_id: int, text: str, clientmsgid: str) -> None:
+def check_request(rules: Rules, *, to_all: bool, tag_id: int, text: str, clientmsgid: str) -> None:
     """Raise Refusal INVALID_ARGUMENT naming the field that is wrong."""
     if to_all == bool(tag_id):
         raise invalid("to_all", "send either to_all: true or a tag_id")
-    if not 0 < len(text) <= TEXT_LIMIT:
-        raise invalid("content.text", f"must have 1 to {TEXT_LIMIT} characters")
-    if len(clientmsgid.encode()) > CLIENTMSGID_BYTES:
-        raise invalid("clientmsgid", f"must have at most {CLIENTMSGID_BYTES} bytes")
+    if not text.strip() or len(text) > rules.text_characters:
+        raise invalid("content.text", f"must have 1 to {rules.text_characters} characters")
+    if len(clientmsgid.encode()) > rules.clientmsgid_bytes:
+        raise invalid("clientmsgid", f"must have at most {rules.clientmsgid_bytes} bytes")
 
 
-def check_tag_name(name: str) -> None:
+def check_tag_name(name: str, rules: Rules) -> None:
     """Raise Refusal INVALID_ARGUMENT for a name that is empty or too long."""
-    if not 0 < len(name.strip().encode()) <= TAG_NAME_BYTES:
-        raise invalid("name", f"must have 1 to {TAG_NAME_BYTES} bytes (10 Chinese characters)")
+    if not 0 < len(name.strip().encode()) <= rules.tag_name_bytes:
+        raise invalid(
+            "name", f"must have 1 to {rules.tag_name_bytes} bytes ({rules.tag_name_bytes // 3} Chinese characters)"
+        )
+
+
+def free_place(taken: Collection[int], most: int) -> int:
+    """The first of ``most`` places that no tag has. Raises Refusal CONDITION_UNMET where all are taken."""
+    for place in range(most):
+        if place not in taken:
+            return place
+    raise Refusal("CONDITION_UNMET", f"an account has at most {most} tags", info={"condition": "tags_per_account"})
 
 
 # -------------------------------------------------------------------------------------------------------------------- delivery
@@ -232,7 +248,7 @@ def tick(job: Mapping[str, Any], now: datetime) -> Change | None:
         return finished
     first, waiting = job["dispatched"], job["chunks"] - job["dispatched"]
     if waiting <= 0:
-        return Change(due=now + RECHECK)
+        return Change(due=now + max(RECHECK, (now - job["admitted_at"]) / 4))
     count = min(job["rate"], waiting)
     facts = dispatch(job["_id"], job["account_id"], job["shards"], first, count)
     return Change(set={"dispatched": first + count}, facts=facts, due=now + timedelta(seconds=1))
@@ -263,15 +279,17 @@ def decide_chunk(state: ChunkState, _event: Any) -> Decision:
 # ----------------------------------------------------------------------------------------------------------- template messages
 
 
-def order_message(event_type: str, data: Mapping[str, Any]) -> tuple[str, str]:
-    """The (kind, text) of the template message that an order's fact gives; no promotion in it (模板消息 rules)."""
-    if event_type == "jishi.orders.order.paid.v1":
+def order_message(event_type: str, data: Mapping[str, Any]) -> tuple[str, str, datetime]:
+    """The (kind, text, time) of the template message that an order's fact gives; no promotion in it (模板消息 rules)."""
+    if event_type == ORDER_PAID:
         names = "、".join(line["name"] for line in data["lines"][:3])
-        return "paid", f"订单支付成功:{names},合计 {data['amount'] // 100}.{data['amount'] % 100:02d} 元"
+        return "paid", f"订单支付成功:{names},合计 {money.text(data['amount'], data['currency'])}", data["paid_at"]
     carrier = f"{data['delivery_company']} {data['delivery_track_no']}".strip()
-    return "shipped", f"订单已发货:{carrier or '无需物流'}"
+    return "shipped", f"订单已发货:{carrier or '无需物流'}", data["shipped_at"]
 
 
 def decide_message(known: bool, event: Any) -> Decision:
-    """An order's fact becomes one message in the buyer's inbox."""
-    return DONE if known or not event.data["openid"] else apply()
+    """An order's fact becomes one message in the inbox of a buyer whom the account knows."""
+    if not event.data["openid"]:
+        return STALE
+    return DONE if known else apply()

@@ -56,7 +56,7 @@ class BroadcastService:
 
     def ListTags(self, call: rpc.Call, request: pb.ListTagsRequest) -> pb.ListTagsResponse:
         """All tags."""
-        found = queries.tags(self._store, account(call, request.account_id))
+        found = self._store.tags_of(account(call, request.account_id))
         return pb.ListTagsResponse(tags=[codec.from_plain(pb.Tag, tag) for tag in found])
 
     def AssignTag(self, call: rpc.Call, request: pb.AssignTagRequest) -> pb.AssignTagResponse:
@@ -127,7 +127,7 @@ def _told(call: rpc.Call, outcome: Outcome) -> pb.Broadcast:
 
 
 def _message(job: Document) -> pb.Broadcast:
-    times = {"create_time": job["created_at"], "finish_time": job.get("finished_at")}
+    times = {"create_time": job["admitted_at"], "finish_time": job.get("finished_at")}
     return codec.from_plain(pb.Broadcast, {**job, "job_id": job["_id"], **times})
 
 
