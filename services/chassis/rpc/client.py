@@ -20,7 +20,7 @@ from services.chassis.rpc.status import from_error
 R = TypeVar("R", bound=Message)
 MAX_MESSAGE: Final = 4 * 2**20
 """Bytes of one message either way."""
-RETRY_FOR_S: Final = 3.0
+RETRY_FOR_S: Final = 5.0
 """How long a line that is down is tried again, where the deadline allows it: a killed server is back by then."""
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 0.5

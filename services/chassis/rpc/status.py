@@ -19,6 +19,7 @@ STARTING: Final = "starting"
 _BY_CODE: Final = {
     grpc.StatusCode.UNAVAILABLE: "UNAVAILABLE",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "UNAVAILABLE",
+    grpc.StatusCode.CANCELLED: "UNAVAILABLE",
     grpc.StatusCode.DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
     grpc.StatusCode.UNIMPLEMENTED: "UNIMPLEMENTED",
     grpc.StatusCode.UNAUTHENTICATED: "UNAUTHENTICATED",
@@ -26,7 +27,7 @@ _BY_CODE: Final = {
     grpc.StatusCode.NOT_FOUND: "NOT_FOUND",
     grpc.StatusCode.INVALID_ARGUMENT: "INVALID_ARGUMENT",
 }
-"""What a status that is not ours (the library's, a proxy's) means. RESOURCE_EXHAUSTED: too many calls at once."""
+"""What a status that is not ours (the library's, a proxy's) means. RESOURCE_EXHAUSTED: too many calls at once; CANCELLED: cut off by a stop."""
 _log = get(__name__)
 
 
