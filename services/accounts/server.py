@@ -13,6 +13,7 @@ from services.accounts.store import COLLECTIONS, Store
 from services.accounts.store.installation import bootstrap_secret, installation_key
 from services.chassis import clock, codec, mongo, paging, presence, rpc
 from services.chassis.commit import Outcome
+from services.chassis.errors import Refusal
 from services.chassis.settings import SERVICES
 
 R = TypeVar("R", bound=Message)
@@ -166,9 +167,11 @@ class AccountsService:
         return codec.from_plain(pb.ListGrantsResponse, {"grants": self._store.grants_of(request.shop_id)})
 
     def ResolveOpenid(self, call: rpc.Call, request: pb.ResolveOpenidRequest) -> pb.ResolveOpenidResponse:
-        """The caller's openid at an account."""
+        """The openid of the buyer who asks, or for whom broadcast asks."""
+        if call.actor.kind != "buyer":
+            raise Refusal("PERMISSION_DENIED", "only buyers have openids")
         queries.account(self._store, request.account_id)
-        found = queries.openids(self._key, call.caller.subject, [request.account_id])
+        found = queries.openids(self._key, call.actor.subject, [request.account_id])
         return codec.from_plain(pb.ResolveOpenidResponse, found[0])
 
     def DescribeParties(self, call: rpc.Call, request: pb.DescribePartiesRequest) -> pb.DescribePartiesResponse:  # noqa: ARG002

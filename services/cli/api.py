@@ -115,11 +115,11 @@ class Api:
         A write carries ``key`` (or a fresh one), so it is repeated like a read while the house is away (502, 503, 504 or no line).
         Raises httpx.TransportError when it stays away.
         """
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        sent = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         if method != "GET":
-            headers["Idempotency-Key"] = key or ids.secret()
+            sent["Idempotency-Key"] = key or ids.secret()
         given: dict[str, Any] = {
-            "headers": headers,
+            "headers": {**sent, **(headers or {})},
             "params": {k: v for k, v in (params or {}).items() if v is not None},
         }
         if form is not None:

@@ -1,12 +1,15 @@
 """People and shops for seeds, demos and journeys, made through the API as anybody would make them."""
 
+import time
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from services.cli.api import Api
+from services.chassis import clock
+from services.cli.api import Api, UnexpectedAnswer
 
 FIRST_ADMIN_KEY: Final = "jishi-first-admin"
 """Whoever knows the bootstrap secret and repeats this request gets the first admin's token again."""
+KNOWN_WITHIN_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,9 @@ def access_token(api: Api, client_id: str, client_secret: str, **more: str) -> s
     """Credentials → token, by the form that OAuth libraries send. Raises UnexpectedAnswer."""
     form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret, **more}
     answer = api.as_caller("").ask("POST", "/v1/oauth/token", form=form)
-    return str(Api._fine("POST", "/v1/oauth/token", answer)["access_token"])  # noqa: SLF001
+    if not answer.fine:
+        raise UnexpectedAnswer("POST /v1/oauth/token", answer)
+    return str(answer.body["access_token"])
 
 
 def apply_for_shop(admin: Api, account: Merchant, name: str) -> str:
@@ -80,7 +85,18 @@ def open_shop(admin: Api, name: str) -> Merchant:
     shop_id = apply_for_shop(admin, account, name)
     admin.post(f"/v1/shops/{shop_id}:approve")
     token = access_token(admin, account.appid, account.secret)
+    wait_known(admin.as_caller(token), shop_id)
     return Merchant(**{**asdict(account), "shop_id": shop_id, "token": token})
+
+
+def wait_known(merchant: Api, shop_id: str) -> None:
+    """Return when catalog and payments have heard of a new shop: its opening reaches them as an event. Raises TimeoutError."""
+    until = clock.monotonic() + KNOWN_WITHIN_S
+    for path in (f"/v1/public/navigation/{shop_id}", f"/v1/shops/{shop_id}/balance"):
+        while not merchant.ask("GET", path).fine:
+            if clock.monotonic() > until:
+                raise TimeoutError(f"{path} does not know the shop after {KNOWN_WITHIN_S} s")
+            time.sleep(0.05)
 
 
 def buyer(api: Api, name: str, *account_ids: str) -> Buyer:

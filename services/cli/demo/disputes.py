@@ -55,18 +55,20 @@ def after_settlement(story: Story, merchant: Merchant, shop: Api, buyer: Api, go
         f"the settlement of {PRICE - commission} fen",
     )
     story.figure("settled to the shop, fen", PRICE - commission)
-    ruled(story, shop, buyer, order_id, held=PRICE - commission)
+    case_id = ruled(story, shop, buyer, order_id, held=PRICE)
     refund = refunded(story, buyer, order_id)
-    sources = [(source["account"], source["amount"]) for source in refund["sources"]]
-    story.expect.equal(
-        [amount for _, amount in sources], [PRICE - commission, commission], f"hold, then deposit: {sources}"
-    )
+    sources = [(source["account"].partition(":")[0], source["amount"]) for source in refund["sources"]]
+    story.expect.equal(sum(amount for _, amount in sources), PRICE, f"the refund's sources after settlement: {sources}")
+    entries = story.auditor.get("/v1/ledger/entries", ref=case_id)["entries"]
+    postings = [posting for entry in entries if entry["kind"] == "hold" for posting in entry["postings"]]
+    taken = {posting["account"].rpartition(":")[2]: -posting["amount"] for posting in postings if posting["amount"] < 0}
+    story.expect.equal(taken, {"available": PRICE - commission, "deposit": commission}, "what the hold was made of")
     story.until(
         lambda: trade.balance(shop, merchant.shop_id),
         lambda found: (found["available"], found["held"], found["deposit"]) == (0, 0, DEPOSIT - commission),
         "the shop's balance after the ruling",
     )
-    story.figure("refund from hold and deposit, fen", " + ".join(str(amount) for _, amount in sources))
+    story.figure("refund from hold: settled part + deposit, fen", f"{PRICE - commission:,} + {commission}")
 
 
 def bought(story: Story, shop: Api, buyer: Api, goods: Goods) -> str:
@@ -77,10 +79,13 @@ def bought(story: Story, shop: Api, buyer: Api, goods: Goods) -> str:
     return order_id
 
 
-def ruled(story: Story, shop: Api, buyer: Api, order_id: str, *, held: int = 0) -> None:
-    """The buyer claims, the merchant refuses, the buyer escalates, the platform rules for the buyer."""
+def ruled(story: Story, shop: Api, buyer: Api, order_id: str, *, held: int = 0) -> str:
+    """The buyer claims, the merchant refuses, the buyer escalates, the platform rules for the buyer; answers the case's id.
+
+    ``held``: what the case then holds of the shop's money, once it is settled (fen).
+    """
     body = {"order_id": order_id, "kind": "refund_only", "amount": PRICE, "reason": "灯不亮"}
-    case_id = buyer.post("/v1/disputes", body)["case"]["case_id"]
+    case_id = str(buyer.post("/v1/disputes", body)["case"]["case_id"])
     story.until(lambda: trade.order(buyer, order_id), lambda found: found["in_dispute"], "the order to be in dispute")
     if held:
         shop_id = trade.order(shop, order_id)["seller"]["shop_id"]
@@ -99,6 +104,7 @@ def ruled(story: Story, shop: Api, buyer: Api, order_id: str, *, held: int = 0) 
         lambda found: found["state"] == "closed_refund_full" and found["refunded"] == PRICE,
         "the case to close with the money returned",
     )
+    return case_id
 
 
 def refunded(story: Story, buyer: Api, order_id: str) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def open_shop(story: Story, name: str) -> Merchant:
     expect.equal(card["state"], "open", "the approved shop is open")
     expect.equal(card["identity"], world.legal_identity(name), "the card shows the legal identity")
     token = world.access_token(admin, account.appid, account.secret)
+    world.wait_known(admin.as_caller(token), shop_id)
     return Merchant(account.account_id, account.appid, account.secret, token, shop_id)
 
 

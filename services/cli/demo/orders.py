@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from services.chassis import clock
 from services.cli.api import Api
 from services.cli.demo import trade
 from services.cli.demo.story import Story
@@ -10,7 +11,6 @@ from services.cli.demo.trade import Goods
 TITLE = "5 orders"
 PAY_WINDOW_AND_CLOSE_S: Final = 1800 + 60 + 5
 FORGED: Final = {
-    "Wechatpay-Timestamp": "1767578400",
     "Wechatpay-Nonce": "forged",
     "Wechatpay-Signature": "Zm9yZ2Vk",
     "Wechatpay-Serial": "0000",
@@ -86,8 +86,11 @@ def forged_notice(story: Story, cup: Goods) -> None:
     buyer = story.buyer(2)
     checkout = trade.place(buyer, [cup.line()])
     payment = trade.open_payment(buyer, checkout["checkout_id"])
+    wall_s = clock.wall_ms() // 1000
     told = {"id": "forged", "event_type": "TRANSACTION.SUCCESS", "resource": {"out_trade_no": payment["out_trade_no"]}}
-    answer = story.api.ask("POST", "/v1/channel/notifications", told, headers=FORGED)
+    answer = story.api.ask(
+        "POST", "/v1/channel/notifications", told, headers={**FORGED, "Wechatpay-Timestamp": str(wall_s)}
+    )
     story.expect.equal(answer.status, 401, f"a forged notification is refused: {answer.body}")
     state = buyer.get(f"/v1/checkouts/{checkout['checkout_id']}")["checkout"]["state"]
     story.expect.equal(state, "awaiting_payment", "a forged notification pays nothing")

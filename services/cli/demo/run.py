@@ -1,5 +1,6 @@
 """Telling the story: a throw-away stack, the chapters in order, the audit, the table."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -114,8 +115,9 @@ def report(story: Story, console: Console) -> None:
 def audit(stack: Stack, console: Console) -> bool:
     """``jishi audit`` as anybody would run it; answers whether it found nothing."""
     command = [sys.executable, "-m", "services.cli.main", "audit", "--data", str(stack.data)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=AUDIT_WITHIN_S)
-    console.print(done.stdout + done.stderr, markup=False, highlight=False)
+    environment = {**os.environ, "COLUMNS": str(max(console.width, 140))}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=AUDIT_WITHIN_S, env=environment)
+    console.print(done.stdout + done.stderr, markup=False, highlight=False, soft_wrap=True)
     return done.returncode == 0
 
 
