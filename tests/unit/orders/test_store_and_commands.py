@@ -4,141 +4,27 @@ import threading
 from datetime import timedelta
 
 import pytest
-from pymongo import MongoClient
-from pymongo.monitoring import CommandListener
 
-from services.chassis import clock, ids, mongo
-from services.chassis import events as envelopes
+from services.chassis import clock, ids
 from services.chassis.commit import Cause
-from services.chassis.decisions import Fact
 from services.chassis.errors import Refusal
-from services.chassis.once import Attempt, Intake, Result
-from services.chassis.presence import Presence
-from services.chassis.timers import Timers
+from services.chassis.once import Result
 from services.orders import commands, queries
 from services.orders.model.states import Known
-from services.orders.reactions import HANDLERS, TIMERS
-from services.orders.store import COLLECTIONS, Store
+from services.orders.store import Store
 from tests.unit.orders import making
+from tests.unit.orders.house import Accounts, Catalog, House, two_shops
 
 BUYER = Known("buyer", making.BUYER)
 MERCHANT = Known("merchant", "acc_1", "shop_1")
 SHIPMENT = {"delivery_company": "003shunfeng", "delivery_track_no": "SF1234567", "is_others": False}
-OURS = ("insert", "update", "find", "bulkWrite", "commitTransaction", "aggregate", "delete", "findAndModify", "getMore")
-
-
-class Counter(CommandListener):
-    """What a client sends, from when it is told to listen."""
-
-    def __init__(self):
-        self.names = []
-
-    def started(self, event):
-        if event.command_name in OURS:
-            self.names.append(event.command_name)
-
-    def succeeded(self, event):
-        pass
-
-    def failed(self, event):
-        pass
-
-
-class Catalog:
-    """Stock in a dictionary: reserves all lines of a checkout or none, idempotent by its id."""
-
-    def __init__(self, *lines, stock=10**6):
-        self.lines = lines or (making.reserved(), making.reserved(sku="s2", price=100, freight=0))
-        self.stock, self.held, self.calls = stock, {}, 0
-        self.failing = []
-
-    def reserve(self, placing):
-        self.calls += 1
-        if self.failing:
-            raise self.failing.pop(0)
-        if placing["_id"] not in self.held:
-            wanted = sum(line["quantity"] for line in self.lines)
-            if wanted > self.stock:
-                raise Refusal("OUT_OF_STOCK", "lines[0]: only 0 left", info={"line": "0"})
-            self.stock -= wanted
-            self.held[placing["_id"]] = wanted
-        return self.lines
-
-
-class Accounts:
-    """Every shop is open unless said otherwise."""
-
-    def __init__(self, state="open"):
-        self.state, self.failing, self.meanwhile = state, [], None
-
-    def describe(self, _buyer_id, shop_ids):
-        if self.meanwhile:
-            self.meanwhile()
-        if self.failing:
-            raise self.failing.pop(0)
-        shops = {shop_id: making.shop(shop_id, self.state) for shop_id in shop_ids}
-        return shops, {each["account_id"]: "o" + each["account_id"] for each in shops.values()}
-
-
-class House:
-    """The orders service of one world, called as its server and its worker would."""
-
-    def __init__(self, world):
-        self.counter = Counter()
-        self.client = MongoClient(world.settings.mongo_uri, tz_aware=True, event_listeners=[self.counter])
-        self.database = mongo.database(self.client, world.settings, "orders")
-        mongo.declare(self.database, COLLECTIONS)
-        self.store = Store(self.database)
-        presence = Presence("orders", "test", "worker")
-        self.intake = Intake("orders", self.database, HANDLERS, presence)
-        self.timers = Timers("orders", self.database, TIMERS, presence)
-
-    def place(self, key="k1", catalog=None, accounts=None, body="b", **changed):
-        cause = Cause(f"cmd:{key}", body)
-        return commands.place(
-            self.store, catalog or Catalog(), accounts or Accounts(), cause, making.BUYER, making.asked(**changed)
-        )
-
-    def hear(self, event_type, data, number=1):
-        """Deliver an event as its service would send it."""
-        entity = f"elsewhere:{event_type}:{number}"
-        fact = Fact(event_type, data)
-        envelope = envelopes.pack(fact, entity=entity, subject="x", sequence=number, causation="", traceparent="")
-        name = next(handler.name for handler in HANDLERS if handler.event_type == event_type)
-        attempt = Attempt(self.intake.handlers[name], envelope, envelopes.unpack(envelope))
-        return self.intake.deliver(attempt)
-
-    def pay(self, placed, payment_id="pay_1", number=1):
-        shares = placed.checkout["shares"]
-        data = {
-            "checkout_id": placed.checkout["_id"],
-            "payment_id": payment_id,
-            "transaction_id": "42",
-            "amount": sum(share["amount"] for share in shares),
-            "shares": shares,
-            "paid_at": clock.business(),
-        }
-        return self.hear("jishi.payments.payment.succeeded.v1", data, number)
-
-    def order(self, placed, position=0):
-        return self.store.order(placed.checkout["shares"][position]["order_id"])
-
-    def told(self, document):
-        """The events a document promises, by their last words."""
-        return [event["type"].split(".")[-2] for event in document.get("outbox", ())]
-
-    def later(self, **span):
-        """Move the business clock on and run the timers that are due."""
-        clock.see(clock.offset_ms() + int(timedelta(**span).total_seconds() * 1000))
-        return self.timers.sweep()
 
 
 @pytest.fixture
 def house(memory_world):
-    found = House(memory_world)
+    found = House(memory_world.settings)
     yield found
-    found.client.close()
-    clock.reset()
+    found.close()
 
 
 # ------------------------------------------------------------------------------------------------------------------ placing
@@ -287,8 +173,7 @@ def test_a_payment_costs_two_commands_and_comes_once(house):
 
 
 def test_of_two_shops_the_closed_one_rejects_its_share_only(house):
-    lines = making.reserved(), making.reserved(sku="s2", shop="shop_2", price=700)
-    placed = house.place(catalog=Catalog(*lines))
+    placed = house.place(catalog=two_shops())
     _, second = placed.checkout["shares"]
     commands.cancel(house.store, Cause("cmd:c"), BUYER, second["order_id"], "")
     house.counter.names.clear()
@@ -509,8 +394,7 @@ def test_a_token_of_another_list_is_refused(house):
 
 
 def test_a_payable_is_frozen_costs_one_command_and_ends_with_its_orders(house):
-    lines = making.reserved(), making.reserved(sku="s2", shop="shop_2", price=700)
-    placed = house.place(catalog=Catalog(*lines))
+    placed = house.place(catalog=two_shops())
     house.counter.names.clear()
     service = Known("service", "payments")
     found = queries.payable(house.store, service, placed.checkout["_id"])
