@@ -125,9 +125,13 @@ class Stack:
             # All children are forked by one thread that lives as long as the stack: they die with the thread that forked them.
             self._spawner = ThreadPoolExecutor(1, thread_name_prefix="spawner")
             self._ports = self._choose_ports()
-            self._start_database()
+            self._add_database()
+            early, late = self._plan()
+            for child in early:
+                self._add(child)
+            self._wait(self._database_answers, f"the database at {self.mongo_uri}", within_s=START_WITHIN_S)
             self._prepare_data()
-            for child in self._plan():
+            for child in late:
                 self._add(child)
             self._record()
             self._watcher = self._spawner.submit(self._watch)
@@ -269,18 +273,20 @@ class Stack:
             **self.options.environment,
         }
 
-    def _plan(self) -> list[Child]:
-        """Everything but the database, the slowest to start first."""
-        children = [self._python("worker", "worker", "services.embedded", "worker")]
+    def _plan(self) -> tuple[list[Child], list[Child]]:
+        """Everything but the database: what may start beside it, and what wants it prepared. The slowest to start come first."""
+        late = [self._python("worker", "worker", "services.embedded", "worker")]
         for copy in self._copies():
             name = "servers" if copy == 1 else f"servers-{copy}"
             child = self._python(name, "servers", "services.embedded", "servers")
             child.environment = {**child.environment, "JISHI_LISTEN": json.dumps(self._listen(copy))}
-            children.append(child)
-        children.append(self._python("gateway", "gateway", "services.gateway"))
-        children.append(self._python("channel", "channel", "services.channel"))
-        children.append(self._python("jobs", "jobs", "services.embedded", "jobs"))
-        return children
+            late.append(child)
+        late.append(self._python("jobs", "jobs", "services.embedded", "jobs"))
+        early = [
+            self._python("gateway", "gateway", "services.gateway"),
+            self._python("channel", "channel", "services.channel"),
+        ]
+        return early, late
 
     def _python(self, name: str, role: str, module: str, *arguments: str) -> Child:
         command = [sys.executable, "-m", module, *arguments]
@@ -289,14 +295,26 @@ class Stack:
 
     # ------------------------------------------------------------------------------------------------------------ database
 
-    def _start_database(self) -> None:
-        if not self.options.mongo_uri:
-            command = database_command(self.data, self._ports[DATABASE])
-            quiet = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-            self._add(Child(DATABASE, DATABASE, command, quiet, self.data / "logs" / "database.log"))
-        self._wait(self._database_answers, f"the database at {self.mongo_uri}", within_s=START_WITHIN_S)
-        with self.connect() as client:
-            self._is_embedded = "setName" not in client.admin.command("hello")
+    def _add_database(self) -> None:
+        """Start the embedded database, or ask the given one whether it has a replica set."""
+        if self.options.mongo_uri:
+            self._wait(self._database_answers, f"the database at {self.mongo_uri}", within_s=START_WITHIN_S)
+            with self.connect() as client:
+                self._is_embedded = "setName" not in client.admin.command("hello")
+            return
+        if not _EXECUTABLE.exists():
+            raise StackError("the embedded database is not installed: pip install 'jishi[embedded]', or set MONGO_URI")
+        command = [
+            str(_EXECUTABLE),
+            "--port",
+            str(self._ports[DATABASE]),
+            "--storage-path",
+            str(self.data / "database"),
+        ]
+        # Without these flags kill -9 loses acknowledged writes, and plain writes feed an oplog that grows ever slower.
+        command += ["--standalone", "--sync-on-commit", "--cache-size", "256M"]
+        quiet = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+        self._add(Child(DATABASE, DATABASE, command, quiet, self.data / "logs" / "database.log"))
 
     def _database_answers(self) -> bool:
         try:
