@@ -33,7 +33,7 @@ class CatalogService:
         self._shelves: Fresh[shelves_pb2.GetPublicShelfResponse] = Fresh(age_s)
         self._desk = reservations.Desk(self._store, self._shops)
 
-    # ------------------------------------------------------------------------------------------------------------ imports
+    # -------- product files
 
     def CreateImport(
         self, call: rpc.Call, requests: Iterator[imports_pb2.CreateImportRequest]
@@ -87,7 +87,7 @@ class CatalogService:
         outcome = imports.cancel_import(self._store, call.cause, call.caller.shop_id, request.import_id)
         return _answer(call, imports_pb2.CancelImportResponse, outcome, views.job(outcome.document))
 
-    # ----------------------------------------------------------------------------------------------------------- products
+    # -------- products and stock
 
     def BulkUpsertProducts(
         self, call: rpc.Call, request: products_pb2.BulkUpsertProductsRequest
@@ -164,7 +164,7 @@ class CatalogService:
         """The tree."""
         return codec.from_plain(products_pb2.ListCategoriesResponse, {"categories": product_queries.categories()})
 
-    # -------------------------------------------------------------------------------------------------- groups and shelves
+    # -------- groups and shelves
 
     def CreateGroup(self, call: rpc.Call, request: shelves_pb2.CreateGroupRequest) -> shelves_pb2.CreateGroupResponse:
         """A new group."""
@@ -240,7 +240,7 @@ class CatalogService:
             shelves_pb2.GetPublicNavigationResponse, shelf_queries.navigation(self._store, request.shop_id)
         )
 
-    # ------------------------------------------------------------------------------------------------------- reservations
+    # -------- reservations
 
     def ReserveStock(
         self, call: rpc.Call, request: reservations_pb2.ReserveStockRequest

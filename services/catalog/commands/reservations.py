@@ -13,7 +13,7 @@ from services.chassis.commit import Cause, Outcome, Shortfall, Taken
 from services.chassis.errors import Refusal, wrong_state
 from services.chassis.mongo import Document
 
-ATTEMPTS: Final = 5
+ATTEMPTS: Final = 20
 
 
 class Desk:

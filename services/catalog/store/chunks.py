@@ -4,19 +4,19 @@ The chunk's own row carries the results, the stock movements and the event, unde
 meets itself.
 """
 
+import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from services.catalog.model.chunks import Item, Known, Plan, Shop, external_key, merchant_key, plan, says_anew
 from services.catalog.store import Store
-from services.chassis import commit, ids
+from services.chassis import clock, commit, ids
 from services.chassis.commit import Cause, Shortfall, Taken, Transaction
 from services.chassis.decisions import Fact
 from services.chassis.errors import Refusal
 from services.chassis.mongo import Document
-
-ATTEMPTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,8 @@ def apply_chunk(
     ``also`` adds writes that depend on it (the import's progress). With ``only_if_clean`` a plan with failures is answered
     unwritten. Raises ChunkAppliedError when the chunk is there already, Refusal VERSION_CONFLICT when its products keep changing.
     """
-    for _ in range(ATTEMPTS):
+    until = clock.monotonic() + commit.PATIENCE_S
+    while True:
         made = plan(items, read_known(store, shop.shop_id, items), shop, ids.product_id, most_failed=most_failed)
         if only_if_clean and made.count("failed"):
             return made
@@ -80,9 +81,12 @@ def apply_chunk(
             row = store.chunks.find_one({"_id": chunk.chunk_id})
             if row is not None:
                 raise ChunkAppliedError(row) from None
-            continue
-        return made
-    raise Refusal("VERSION_CONFLICT", "the products of this call kept changing; try again", retry_after_s=1)
+            if clock.monotonic() > until:
+                message = "the products of this call kept changing; try again"
+                raise Refusal("VERSION_CONFLICT", message, retry_after_s=1) from None
+            time.sleep(random.uniform(0, 0.02))  # noqa: S311 - spreads writers, no secret
+        else:
+            return made
 
 
 def _products(store: Store, transaction: Transaction, made: Plan, chunk: Chunk) -> None:

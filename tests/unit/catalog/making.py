@@ -93,7 +93,14 @@ class House:
     def open_shop(self, shop_id, state="open", currency="CNY"):
         self.number += 1
         identity = {"name": "某公司", "registration_number": "1", "address": "x", "contact": "y"}
-        shop = {"shop_id": shop_id, "account_id": f"a_{shop_id}", "name": "店", "state": state, "currency": currency, "identity": identity}
+        shop = {
+            "shop_id": shop_id,
+            "account_id": f"a_{shop_id}",
+            "name": "店",
+            "state": state,
+            "currency": currency,
+            "identity": identity,
+        }
         return self.hear("jishi.accounts.shop.changed.v1", shop, subject=shop_id)
 
     def cause(self, key=None, body="b"):
@@ -104,9 +111,13 @@ class House:
         return products.bulk_upsert(self.store, self.cause(key, body), shop, list(items), policy, max_errors)
 
     def restock(self, *deltas, key=None, shop=SHOP):
-        return products.bulk_update_stock(self.store, self.cause(key), shop, [products.Delta(*delta) for delta in deltas])
+        return products.bulk_update_stock(
+            self.store, self.cause(key), shop, [products.Delta(*delta) for delta in deltas]
+        )
 
-    def queue(self, content, *, name="shopify-csv", policy="reject_failed", max_errors=0, dry_run=False, key=None, shop=SHOP):
+    def queue(
+        self, content, *, name="shopify-csv", policy="reject_failed", max_errors=0, dry_run=False, key=None, shop=SHOP
+    ):
         options = imports.Options(shop, name, policy, max_errors, dry_run, "f.csv")
         content = content.encode() if isinstance(content, str) else content
         pieces = iter([content[i : i + 5000] for i in range(0, len(content), 5000)])
@@ -159,7 +170,14 @@ class House:
         return self.hear("jishi.orders.order.paid.v1", data, number=number)
 
     def closed(self, *lines, checkout="c1", order="o1", shop=SHOP, was_paid=False, number=None):
-        data = {"order_id": order, "checkout_id": checkout, "shop_id": shop, "was_paid": was_paid, "reason": "x", "lines": list(lines)}
+        data = {
+            "order_id": order,
+            "checkout_id": checkout,
+            "shop_id": shop,
+            "was_paid": was_paid,
+            "reason": "x",
+            "lines": list(lines),
+        }
         return self.hear("jishi.orders.order.closed.v1", data, number=number)
 
     def told(self, collection="chunks"):
@@ -174,7 +192,10 @@ class House:
     def sound(self):
         """initial + Σ movements = on_hand; Σ held lines = reserved; available = on_hand − reserved ≥ 0, for every SKU."""
         moved, held = {}, {}
-        rows = [*self.store.movements.find({}), *(found for chunk in self.store.chunks.find({}) for found in chunk["movements"])]
+        rows = [
+            *self.store.movements.find({}),
+            *(found for chunk in self.store.chunks.find({}) for found in chunk["movements"]),
+        ]
         for row in rows:
             moved[row["sku_id"]] = moved.get(row["sku_id"], 0) + row["delta"]
         for reservation in self.store.reservations.find({}):

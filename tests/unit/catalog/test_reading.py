@@ -24,12 +24,18 @@ SHIRT = "shirt,Shirt,<p>Soft</p>,true,Size,S,,,,3,10.00,,https://example.com/1.j
 
 def opened(content, name="shopify-csv", most_rows=10**6):
     content = content.encode() if isinstance(content, str) else content
-    return open_file(lambda: iter([content[i : i + 1000] for i in range(0, len(content), 1000)]), name, most_rows=most_rows)
+    return open_file(
+        lambda: iter([content[i : i + 1000] for i in range(0, len(content), 1000)]), name, most_rows=most_rows
+    )
 
 
 def items(content, name="shopify-csv", currency="CNY", products=200, rows=2000, skip=0):
     context = Context(currency, TREE, LIMITS)
-    return [item for chunk in opened(content, name).chunks(context, products=products, rows=rows, skip=skip) for item in chunk]
+    return [
+        item
+        for chunk in opened(content, name).chunks(context, products=products, rows=rows, skip=skip)
+        for item in chunk
+    ]
 
 
 def problems(content, **how):
@@ -40,7 +46,10 @@ def test_rows_of_a_handle_become_one_product():
     (shirt,) = items(HEAD + SHIRT)
     draft = shirt.draft
     assert (draft.external_id, draft.name, draft.axes, draft.listed) == ("shirt", "Shirt", ("Size",), True)
-    assert [(sku.values, sku.price, sku.original_price, sku.quantity) for sku in draft.skus] == [(("S",), 1000, 1000, 3), (("M",), 1100, 1250, 4)]
+    assert [(sku.values, sku.price, sku.original_price, sku.quantity) for sku in draft.skus] == [
+        (("S",), 1000, 1000, 3),
+        (("M",), 1100, 1250, 4),
+    ]
     assert draft.images == ("https://example.com/1.jpg",)
     assert draft.detail == (("text", "Soft"),)
     assert draft.category_id == TREE.uncategorised
@@ -75,8 +84,16 @@ def test_the_newer_template_and_any_letter_case_are_known():
 
 
 def test_a_bad_row_fails_its_whole_product_and_only_it():
-    found = items(HEAD + SHIRT + "cup,Cup,,true,Size,S,,,,1,cheap,,\ncup,,,,,M,,,,1,5,,\nhat,Hat,,true,Title,Default Title,,,,1,5,,\n")
-    assert [(item.external_id, item.draft is not None) for item in found] == [("shirt", True), ("cup", False), ("hat", True)]
+    found = items(
+        HEAD
+        + SHIRT
+        + "cup,Cup,,true,Size,S,,,,1,cheap,,\ncup,,,,,M,,,,1,5,,\nhat,Hat,,true,Title,Default Title,,,,1,5,,\n"
+    )
+    assert [(item.external_id, item.draft is not None) for item in found] == [
+        ("shirt", True),
+        ("cup", False),
+        ("hat", True),
+    ]
     (problem,) = found[1].problems
     assert (problem.row, problem.field, problem.reason) == (4, "Variant Price", "PRICE_INVALID")
     assert "19.90" in problem.message
@@ -113,11 +130,17 @@ def test_what_is_wrong_is_told_by_row_column_and_reason(row, expected):
 def test_a_description_of_ten_megabytes_fails_its_product_alone():
     long = "x" * 10_000_000
     found = items(HEAD + f"a,A,{long},true,Size,S,,,,1,9,,\n" + SHIRT)
-    assert [(item.external_id, [p.reason for p in item.problems]) for item in found] == [("a", ["TOO_LONG"]), ("shirt", [])]
+    assert [(item.external_id, [p.reason for p in item.problems]) for item in found] == [
+        ("a", ["TOO_LONG"]),
+        ("shirt", []),
+    ]
 
 
 def test_rows_of_a_product_that_lie_apart_are_one_product():
-    content = HEAD + "a,A,,true,Size,S,,,,1,9,,\nb,B,,true,Title,Default Title,,,,1,9,,\na,,,,,M,,,,1,bad,,\nc,C,,true,Title,Default Title,,,,1,9,,\n"
+    content = (
+        HEAD
+        + "a,A,,true,Size,S,,,,1,9,,\nb,B,,true,Title,Default Title,,,,1,9,,\na,,,,,M,,,,1,bad,,\nc,C,,true,Title,Default Title,,,,1,9,,\n"
+    )
     file = opened(content)
     assert (file.rows, file.products) == (4, 3)
     found = items(content)
@@ -133,7 +156,10 @@ def test_the_same_file_always_falls_into_the_same_chunks():
     assert len(items(content, products=100, rows=7)) == 25
 
 
-@pytest.mark.parametrize(("encoding", "expected"), [("utf-8", "utf-8-sig"), ("utf-8-sig", "utf-8-sig"), ("gb18030", "gb18030"), ("gbk", "gb18030")])
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [("utf-8", "utf-8-sig"), ("utf-8-sig", "utf-8-sig"), ("gb18030", "gb18030"), ("gbk", "gb18030")],
+)
 def test_encodings_are_found(encoding, expected):
     content = (HEAD + "a,雪纺连衣裙的名字,,true,颜色,藏青色,,,,1,9,,\n").encode(encoding)
     assert opened(content).encoding == expected
@@ -151,7 +177,7 @@ def test_encodings_are_found(encoding, expected):
         ((HEAD + "a,Début de soirée à Orléans,,true,T,ü,,,,1,9,,\n").encode("cp1252"), "UNKNOWN_ENCODING"),
         (HEAD.encode(), "NO_PRODUCTS"),
         (b"name,price\nshirt,10\n", "COLUMNS_MISSING"),
-        (("Handle,Handle,Title,Variant Price\na,a,A,1\n").encode(), "COLUMN_TWICE"),
+        ((b"Handle,Handle,Title,Variant Price\na,a,A,1\n"), "COLUMN_TWICE"),
         ((HEAD + 'a,"A,,true,Size,S,,,,1,9,,\n' + SHIRT).encode(), "UNCLOSED_QUOTE"),
         (HEAD.encode() + b"a," + b"x" * (CELL_LIMIT + 1) + b",,true\n", "CELL_TOO_LARGE"),
     ],
@@ -184,10 +210,13 @@ def test_prices_are_exact(units, currency):
 
 @given(st.text(max_size=12))
 def test_no_cell_makes_a_price_of_nothing(text):
+    reason = ""
     try:
-        assert cells.minor_units(text, "CNY") >= 0
+        units = cells.minor_units(text, "CNY")
     except cells.CellError as error:
-        assert error.reason in ("PRICE_INVALID", "PRICE_NOT_EXACT")
+        units, reason = 0, error.reason
+    assert units >= 0
+    assert reason in ("", "PRICE_INVALID", "PRICE_NOT_EXACT")
 
 
 def test_descriptions_become_blocks_without_anything_that_runs():
@@ -195,7 +224,11 @@ def test_descriptions_become_blocks_without_anything_that_runs():
         '<h1>Hi &amp; bye</h1><p>one<br>two</p><script>alert(1)</script><img src="https://example.com/a.jpg?x=1&amp;y=2" onerror="x()">'
         '<img src="javascript:alert(1)"><a href="javascript:x" onclick="y">link</a> tail &lt;b&gt;'
     )
-    assert detail_blocks(source) == (("text", "Hi & bye\none\ntwo"), ("image", "https://example.com/a.jpg?x=1&y=2"), ("text", "link tail <b>"))
+    assert detail_blocks(source) == (
+        ("text", "Hi & bye\none\ntwo"),
+        ("image", "https://example.com/a.jpg?x=1&y=2"),
+        ("text", "link tail <b>"),
+    )
     assert detail_blocks("plain &amp; simple") == (("text", "plain & simple"),)
     assert detail_blocks("  ") == ()
 
@@ -220,7 +253,13 @@ def test_our_own_format_says_everything():
     draft = item.draft
     assert item.problems == ()
     assert TREE.get(draft.category_id).path == "食品/茶叶"
-    assert (draft.axes, draft.buy_limit, draft.freight.kind, draft.freight.fee, draft.listed) == (("净含量",), 2, "flat", 800, True)
+    assert (draft.axes, draft.buy_limit, draft.freight.kind, draft.freight.fee, draft.listed) == (
+        ("净含量",),
+        2,
+        "flat",
+        800,
+        True,
+    )
     assert draft.properties == (("产地", "杭州"), ("保质期", "18个月"))
     assert [(s.values, s.price, s.original_price, s.quantity, s.merchant_sku, s.weight_g) for s in draft.skus] == [
         (("100g",), 5800, 6800, 9, "T-1", 120),
@@ -229,8 +268,15 @@ def test_our_own_format_says_everything():
 
 
 def test_chinese_headers_are_known():
-    (item,) = items("商品编号,商品名称,规格名1,规格值1,价格,库存,重量（克）\n甲,茶杯,颜色,白,9.90,3,120\n", name="jishi-csv")
-    assert (item.draft.name, item.draft.axes, item.draft.skus[0].price, item.draft.skus[0].weight_g) == ("茶杯", ("颜色",), 990, 120)
+    (item,) = items(
+        "商品编号,商品名称,规格名1,规格值1,价格,库存,重量（克）\n甲,茶杯,颜色,白,9.90,3,120\n", name="jishi-csv"
+    )
+    assert (item.draft.name, item.draft.axes, item.draft.skus[0].price, item.draft.skus[0].weight_g) == (
+        "茶杯",
+        ("颜色",),
+        990,
+        120,
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,18 @@ def refused(call, *arguments, **more):
 
 
 def test_a_checkout_holds_all_its_lines_as_the_buyer_saw_them(house):
-    house.upsert(product(freight={"kind": "flat", "fee": 600}), product("p2", skus=[sku(quantity=1, merchant_sku="M")], axes=[]))
+    house.upsert(
+        product(freight={"kind": "flat", "fee": 600}), product("p2", skus=[sku(quantity=1, merchant_sku="M")], axes=[])
+    )
     outcome = house.reserve(house.line(2), house.line(3, number=1), house.line(1, "p2"))
     first, second, third = outcome.document["lines"]
-    assert (first["name"], first["sku_text"], first["price"], first["freight_fee"], first["product_version"]) == ("商品 p1", "红", 1000, 600, 1)
+    assert (first["name"], first["sku_text"], first["price"], first["freight_fee"], first["product_version"]) == (
+        "商品 p1",
+        "红",
+        1000,
+        600,
+        1,
+    )
     assert (second["price"], third["merchant_sku"], third["sku_text"], third["currency"]) == (2000, "M", "", "CNY")
     assert house.stock() == [(10, 2), (10, 3)]
     assert house.stock("p2") == [(1, 1)]
@@ -211,7 +219,13 @@ def test_stock_changes_count_once_under_their_request_id(house):
     house.upsert(product())
     red, blue = house.line()["sku_id"], house.line(number=1)["sku_id"]
     first = house.restock((red, 5, "r1"), (blue, -3, "r2"), ("s-unknown", 1, "r3"), (red, 0, "r4"), (blue, -20, "r5"))
-    assert [(row["ok"], row["reason"]) for row in first] == [(True, ""), (True, ""), (False, "NOT_FOUND"), (False, "INVALID_ARGUMENT"), (False, "OUT_OF_STOCK")]
+    assert [(row["ok"], row["reason"]) for row in first] == [
+        (True, ""),
+        (True, ""),
+        (False, "NOT_FOUND"),
+        (False, "INVALID_ARGUMENT"),
+        (False, "OUT_OF_STOCK"),
+    ]
     assert house.stock() == [(15, 0), (7, 0)]
     again = house.restock((red, 5, "r1"), (red, 6, "r1"), (blue, -3, "r2"))
     assert [(row["ok"], row["replayed"], row["reason"]) for row in again] == [

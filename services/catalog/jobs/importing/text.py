@@ -38,32 +38,40 @@ def detect_encoding(blocks: Blocks) -> str:
     GB18030 takes nearly any bytes, so it is believed only where most high bytes form GB2312 pairs, as Chinese text does.
     Raises UnreadableFileError: EMPTY_FILE, BINARY_FILE, UNKNOWN_ENCODING.
     """
-    first = next((block for block in blocks() if block), b"")
-    if not first:
+    utf8: codecs.IncrementalDecoder | None = codecs.getincrementaldecoder("utf-8")("strict")
+    foreign: str | None = None
+    size = 0
+    for block in blocks():
+        if not size:
+            foreign = next((why for magic, why in _FOREIGN if block.startswith(magic)), None)
+        if foreign is None and b"\x00" in block:
+            foreign = "it holds zero bytes, as no text does; export the products as CSV UTF-8"
+        if foreign is not None:
+            raise UnreadableFileError("BINARY_FILE", f"this is no CSV text: {foreign}")
+        size += len(block)
+        utf8 = utf8 if utf8 is not None and _decodes(utf8, block) else None
+    if not size:
         raise UnreadableFileError("EMPTY_FILE", "the file is empty; send a CSV with a header row")
-    foreign = next((why for magic, why in _FOREIGN if first.startswith(magic)), None)
-    if foreign is None and any(b"\x00" in block for block in blocks()):
-        foreign = "it holds zero bytes, as no text does; export the products as CSV UTF-8"
-    if foreign is not None:
-        raise UnreadableFileError("BINARY_FILE", f"this is no CSV text: {foreign}")
-    if _decodes(blocks, "utf-8"):
+    if utf8 is not None and _decodes(utf8, b"", final=True):
         return "utf-8-sig"
-    if _looks_chinese(blocks) and _decodes(blocks, "gb18030"):
+    if _looks_chinese(blocks) and _is_gb18030(blocks):
         return "gb18030"
     raise UnreadableFileError(
         "UNKNOWN_ENCODING", "the text is neither UTF-8 nor GB18030 (GBK); save the file as CSV UTF-8"
     )
 
 
-def _decodes(blocks: Blocks, encoding: str) -> bool:
-    decoder = codecs.getincrementaldecoder(encoding)("strict")
+def _decodes(decoder: codecs.IncrementalDecoder, block: bytes, *, final: bool = False) -> bool:
     try:
-        for block in blocks():
-            decoder.decode(block)
-        decoder.decode(b"", final=True)
+        decoder.decode(block, final)
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _is_gb18030(blocks: Blocks) -> bool:
+    decoder = codecs.getincrementaldecoder("gb18030")("strict")
+    return all(_decodes(decoder, block) for block in blocks()) and _decodes(decoder, b"", final=True)
 
 
 def _looks_chinese(blocks: Blocks) -> bool:
