@@ -63,16 +63,22 @@ def _give_back(books: Books, order_id: str, cause: str) -> Plan | Decision:
     index = place_of(payable, order_id)
     if index is None:
         return EARLY
-    left = payable["shares"][index]["escrow"]
+    share = payable["shares"][index]
+    left = share["escrow"]
     if left == 0:
         return DONE
-    refund = refund_of(payable, index, f"rf-{order_id}", left, cause, sources=(Source("escrow", left),))
-    postings = (Posting(ledger.escrow(order_id), -left), Posting(ledger.CLEARING, left))
-    return Plan(
-        payable=Change(set=returned(payable, index, left, left)),
-        entries=(refund_entry(refund, postings),),
-        refunds=(refund,),
-    )
+    back = min(left, share["amount"] - share["refunded"])
+    change = Change(set=returned(payable, index, back, left))
+    out = Posting(ledger.escrow(order_id), -left)
+    # What the platform gave the buyer out of its own (a ruling it pays) is not given twice: that part of the escrow repays it.
+    repaid = (Posting(ledger.INDEMNITY, left - back),) if left > back else ()
+    if back == 0:
+        refs = (str(payable["_id"]), order_id)
+        entry = Entry(f"repay:{order_id}", "repay", payable["currency"], (out, *repaid), refs)
+        return Plan(payable=change, entries=(entry,))
+    refund = refund_of(payable, index, f"rf-{order_id}", back, cause, sources=(Source("escrow", back),))
+    entry = refund_entry(refund, (out, Posting(ledger.CLEARING, back), *repaid))
+    return Plan(payable=change, entries=(entry,), refunds=(refund,))
 
 
 def returned(payable: Document, index: int, amount: int, from_escrow: int) -> dict[str, Any]:

@@ -1,0 +1,265 @@
+"""Whatever the order of facts, however often each comes, whoever is faster and wherever it crashes: no fen is lost or invented."""
+
+from collections import Counter
+from datetime import timedelta
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from services.chassis.decisions import Decision, Verdict
+from services.payments.model import cases, escrow, purse
+from services.payments.model import payable as payables
+from services.payments.model import refund as refunds
+from services.payments.model.payable import Success
+from services.payments.model.plan import Books, Plan
+from tests.unit.payments.books import NOW, PAY_BY, MovedError, World, changed
+
+ORDERS = ("o0", "o1")
+PLANNERS = {
+    "closed": escrow.order_closed,
+    "rejected": escrow.payment_rejected,
+    "completed": escrow.order_completed,
+    "opened": cases.opened,
+    "ruled": cases.ruled,
+    "ended": cases.closed,
+}
+
+
+class Trade(RuleBasedStateMachine):
+    """A buyer, a channel, orders and disputes around one payable; their messages lie in ``mail`` and are delivered by chance."""
+
+    @initialize(
+        first=st.integers(1, 2000),
+        second=st.integers(1, 2000),
+        commission=st.integers(0, 3000),
+        begin=st.sampled_from(["opened", "paid", "completed", "in dispute", "settled, then in dispute"]),
+    )
+    def opened(self, first, second, commission, begin):
+        """Histories begin at different points, so that a short one also sees the late chapters."""
+        self.world = World.opened(first, second, attempts=2)
+        self.now, self.commission = NOW, commission
+        self.mail: list[tuple[str, dict]] = []
+        self.delivered: list[tuple[str, dict]] = []
+        self.paid_at_channel: set[int] = set()
+        self.orders = dict.fromkeys(ORDERS, "waiting")
+        self.cases: dict[str, dict] = {}
+        self.heard = 0
+        self.transactions = Counter()
+        if begin != "opened":
+            self.the_buyer_pays(0, again=True)
+            self.what_lies_there_comes()
+        if begin in ("completed", "settled, then in dispute"):
+            self.an_order_completes("o0")
+        if begin.startswith("settled"):
+            self.what_lies_there_comes()
+        if begin.endswith("in dispute"):
+            self.a_case_opens("o0", claim=first)
+
+    # ------------------------------------------------------------------------------------------- what others do
+
+    @rule(attempt=st.integers(0, 1), again=st.booleans())
+    def the_buyer_pays(self, attempt, again):
+        if attempt in self.paid_at_channel:
+            return
+        self.paid_at_channel.add(attempt)
+        told = {"number": f"n{attempt}", "transaction": f"t{attempt}"}
+        self.mail += [("success", told)] * (2 if again else 1)
+
+    @rule(minutes=st.sampled_from([1, 1, 5, 29, 200]))
+    def time_passes(self, minutes):
+        self.now += timedelta(minutes=minutes)
+
+    @rule()
+    def the_timer_fires(self):
+        change = payables.on_timer(self.world.payable, self.now, 1)
+        if change is not None and self.now >= PAY_BY - timedelta(minutes=1):
+            self.world.payable = changed(self.world.payable, change)
+
+    @rule(order=st.sampled_from(ORDERS))
+    def an_order_closes(self, order):
+        was_paid = self.orders[order] == "paid"
+        if self.orders[order] in ("waiting", "paid"):
+            self.orders[order] = "closed"
+            self.mail.append(("closed", {"order_id": order, "was_paid": was_paid}))
+
+    @rule(order=st.sampled_from(ORDERS))
+    def an_order_completes(self, order):
+        if self.orders[order] == "paid":
+            self.orders[order] = "completed"
+            bp = {"commission_bp": self.commission, "commission_policy": "p"}
+            self.mail.append(("completed", {"order_id": order, **bp}))
+
+    @rule(order=st.sampled_from(ORDERS), claim=st.integers(1, 2500))
+    def a_case_opens(self, order, claim):
+        busy = any(case["order_id"] == order and case["state"] != "over" for case in self.cases.values())
+        if self.orders[order] in ("paid", "completed") and not busy:
+            name = f"case_{len(self.cases)}"
+            self.cases[name] = {"case_id": name, "order_id": order, "claim": claim, "state": "open"}
+            self.mail.append(("opened", dict(self.cases[name])))
+
+    @precondition(lambda self: self.cases)
+    @rule(data=st.data(), platform=st.booleans())
+    def a_case_is_ruled(self, data, platform):
+        case = data.draw(st.sampled_from(sorted(self.cases)))
+        case = self.cases[case]
+        if case["state"] == "open":
+            case["state"] = "ruled"
+            refund = data.draw(st.integers(1, case["claim"]))
+            payer = "platform" if platform else "merchant"
+            self.mail.append(("ruled", {**case, "refund": refund, "payer": payer}))
+
+    @precondition(lambda self: self.cases)
+    @rule(data=st.data())
+    def a_case_is_withdrawn(self, data):
+        case = self.cases[data.draw(st.sampled_from(sorted(self.cases)))]
+        if case["state"] == "open":
+            self._end(case)
+
+    def _end(self, case):
+        case["state"] = "over"
+        self.mail.append(("ended", dict(case)))
+
+    # --------------------------------------------------------------------------------------- what payments does
+
+    @precondition(lambda self: self.mail)
+    @rule(data=st.data(), keep=st.booleans())
+    def a_message_comes(self, data, keep):
+        """In any order; with ``keep`` it stays and comes again."""
+        message = data.draw(st.sampled_from(self.mail))
+        if self._handle(message) and not keep:
+            self._acked(message)
+
+    @precondition(lambda self: self.mail)
+    @rule()
+    def what_lies_there_comes(self):
+        for message in list(self.mail):
+            if self._handle(message):
+                self._acked(message)
+
+    @precondition(lambda self: self.delivered)
+    @rule(data=st.data())
+    def an_old_message_comes_again(self, data):
+        assert self._handle(data.draw(st.sampled_from(self.delivered)))
+
+    @precondition(lambda self: len(self.mail) > 1)
+    @rule(data=st.data())
+    def two_messages_race(self, data):
+        """The first is decided, the second decided and written, then the first tries to write."""
+        first, second = data.draw(st.permutations(self.mail))[:2]
+        books, plan = self._decide(first)
+        if not self._handle(second) or not isinstance(plan, Plan):
+            return
+        self._acked(second)
+        try:
+            self.world.write(plan, books)
+        except MovedError:
+            return
+        self._hear()
+
+    @precondition(lambda self: self.mail)
+    @rule(data=st.data())
+    def a_crash_before_the_write(self, data):
+        self._decide(data.draw(st.sampled_from(self.mail)))
+
+    @rule(most=st.integers(1, 3))
+    def credits_are_folded(self, most):
+        books = self.world.books()
+        rows = list(books.credits)[:most]
+        plan = purse.fold(books.shop, rows)
+        if isinstance(plan, Plan):
+            self.world.write(plan, books)
+
+    @precondition(lambda self: self.world.refunds)
+    @rule(data=st.data())
+    def the_channel_gives_back(self, data):
+        self._give_back(data.draw(st.sampled_from(sorted(self.world.refunds))))
+
+    def _give_back(self, number):
+        row = self.world.refunds[number]
+        known = row["state"] == "succeeded"
+        assert (refunds.succeeded(row, self.now) is None) == known
+        self.world.refunded(number)
+        self._hear()
+
+    def _acked(self, message):
+        self.mail.remove(message)
+        self.delivered.append(message)
+
+    def _decide(self, message):
+        kind, told = message
+        books = self.world.books()
+        if kind == "success":
+            total = books.payable["amount"]
+            success = Success(told["number"], told["transaction"], total, "CNY")
+            return books, payables.collect(books.payable, success, self.now)
+        if not cases.needs_shop(books.payable, told["order_id"]) or "case_id" not in told:
+            books = Books(books.payable)
+        return books, PLANNERS[kind](books, told)
+
+    def _handle(self, message) -> bool:
+        """Whether the message may be acked."""
+        books, plan = self._decide(message)
+        if isinstance(plan, Decision):
+            return plan.verdict is not Verdict.EARLY
+        self.world.write(plan, books)
+        self._hear()
+        return True
+
+    def _hear(self):
+        """Orders and disputes hear what payments tells, and answer."""
+        new, self.heard = self.world.facts[self.heard :], len(self.world.facts)
+        for fact in new:
+            if fact.type.endswith("payment.succeeded.v1"):
+                self.transactions[fact.data["transaction_id"]] += 1
+                for share in fact.data["shares"]:
+                    self._share_came(share["order_id"])
+            elif fact.data["case_id"] and self.cases[fact.data["case_id"]]["state"] == "ruled":
+                self._end(self.cases[fact.data["case_id"]])
+
+    def _share_came(self, order):
+        if self.orders[order] == "waiting":
+            self.orders[order] = "paid"
+        else:
+            self.mail.append(("rejected", {"order_id": order}))
+
+    # ------------------------------------------------------------------------------------------------- what holds
+
+    @invariant()
+    def the_books_balance(self):
+        if hasattr(self, "world"):
+            self.world.check()
+            assert sum(self.transactions.values()) <= 1
+
+    def teardown(self):
+        """Everything comes to its end: each trade is over, each case is closed, each refund arrived."""
+        if not hasattr(self, "world"):
+            return
+        for order in ORDERS:
+            self.an_order_completes(order)
+            self.an_order_closes(order)
+        for case in self.cases.values():
+            if case["state"] == "open":
+                self._end(case)
+        self._drain()
+        self.world.check()
+        assert all(share["escrow"] == 0 for share in self.world.payable["shares"])
+        assert self.world.purse().held == {}
+        paid = len(self.paid_at_channel) * self.world.payable["amount"]
+        assert self.world.collected() == paid
+        kinds = Counter(entry["kind"] for entry in self.world.entries.values())
+        assert kinds["collect"] + kinds["return"] == len(self.paid_at_channel)
+        assert kinds["refund"] == sum(1 for row in self.world.refunds.values() if row["amount"])
+
+    def _drain(self):
+        for _ in range(200):
+            self.what_lies_there_comes()
+            for number in sorted(self.world.refunds):
+                self._give_back(number)
+            if not self.mail:
+                return
+        raise AssertionError(f"never handled: {self.mail}")
+
+
+TestTrade = Trade.TestCase
+TestTrade.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
