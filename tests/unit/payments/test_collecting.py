@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from tests.unit.payments.books import NOW, PAY_BY, SHOP, TERMS, World, changed, checkout
 
 from services.chassis.decisions import DONE
 from services.chassis.errors import Refusal
@@ -11,6 +10,7 @@ from services.payments.model import payable
 from services.payments.model.ledger import Entry, Posting, kind_of
 from services.payments.model.payable import Success
 from services.payments.model.plan import Plan
+from tests.unit.payments.books import NOW, PAY_BY, SHOP, TERMS, World, changed, checkout
 
 PAID = Success("n0", "t0", 1500, "CNY")
 
