@@ -44,6 +44,7 @@ def stack(mongo_uri, broker, tmp_path_factory) -> Iterator[Stack]:
     amqp_uri = broker.open_host(name)
     options = Options(
         tmp_path_factory.mktemp("stack"),
+        copies=2,
         mongo_uri=mongo_uri,
         amqp_uri=amqp_uri,
         environment={"JISHI_DB_PREFIX": f"{name}_"},
