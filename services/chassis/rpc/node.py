@@ -5,8 +5,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from pymongo.errors import PyMongoError
-
 from services.chassis import metrics, mongo, revocations
 from services.chassis.logs import get
 from services.chassis.mongo import Client, Collection
@@ -72,9 +70,9 @@ class Node:
                 fine = True
             except mongo.AWAY as error:
                 _log.warning("database away", service=self.service, error=str(error)[:200])
-            except PyMongoError as error:
+            except Exception as error:  # noqa: BLE001 - this thread must not end
                 fine = self.declared  # it answers; what it says is for a person to read
-                _log.error("database refuses", service=self.service, error=str(error)[:500])
+                _log.exception("database refuses", service=self.service, error=str(error)[:500])
             if self._ended.is_set():
                 return
             if fine != self.ready:

@@ -27,6 +27,8 @@ from services.chassis.settings import Settings
 WAITING_PER_THREAD: Final = 32
 """Calls that may wait for each thread before more are refused as UNAVAILABLE."""
 DRAIN_S: Final = 15.0
+SLOW_S: Final = 2.0
+"""A call that takes longer is worth a line in the log."""
 OPTIONS: Final = (
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
@@ -87,14 +89,16 @@ class Server:
         self.node.watch(self._tell)
         _log.info("listening", name=self.name, address=self.address)
 
-    def stop(self, grace_s: float) -> threading.Event:
-        """NOT_SERVING, no new calls, those that run may finish within ``grace_s``; the event is set when all have."""
+    def retire(self) -> None:
+        """NOT_SERVING from now on; calls are still answered."""
         self._health.enter_graceful_shutdown()
-        stopped: threading.Event = self._server.stop(grace_s)
-        return stopped
+
+    def drain(self, grace_s: float) -> None:
+        """Take no new calls and wait for those that run; after ``grace_s`` they are cut off."""
+        self._server.stop(grace_s).wait()
 
     def close(self) -> None:
-        """After ``stop``: let go of threads and connections."""
+        """After ``drain``: let go of threads and connections."""
         self.node.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -124,9 +128,12 @@ class Servers:
         return self
 
     def stop(self, grace_s: float = DRAIN_S) -> None:
-        """Drain all at once, then close. Callers of each other within the process are drained together."""
-        for stopped in [server.stop(grace_s) for server in self.servers.values()]:
-            stopped.wait(grace_s + 1)
+        """Drain one after the other, those that call others before those they call (declared first), then close."""
+        until = clock.monotonic() + grace_s
+        for server in self.servers.values():
+            server.retire()
+        for server in reversed(self.servers.values()):
+            server.drain(max(0.0, until - clock.monotonic()))
         for server in self.servers.values():
             server.close()
         self._client.close()
@@ -187,7 +194,10 @@ def _answering(
                     raise OversizeError(f"{name} answers with {len(response)} bytes; answer with pages")
             except Exception as error:  # noqa: BLE001 - every failure is answered in the same form
                 refusal = status.from_exception(error)
-        seconds(clock.monotonic() - began)
+        took = clock.monotonic() - began
+        seconds(took)
+        if took > SLOW_S:
+            _log.warning("slow call", rpc=name, seconds=round(took, 3), trace_id=span.trace_id)
         if refusal is not None:
             metrics.RPC_ANSWERS.labels(name, refusal.reason).inc()
             status.abort(context, refusal)

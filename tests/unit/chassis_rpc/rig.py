@@ -11,7 +11,7 @@ from services.chassis.settings import Settings
 from services.chassis.tokens import Signer
 from tests.unit.chassis_rpc import desk
 
-PATIENCE_S = 15.0
+PATIENCE_S = 30.0
 
 
 def until(condition: Callable[[], object], what: str = "") -> None:
