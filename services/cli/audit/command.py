@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from services.chassis.calendar import CST
 from services.cli.audit.report import WAIT_S, Report
 
 SHOWN: Final = 20
@@ -46,18 +47,15 @@ def show(report: Report, console: Console) -> None:
         console.print(_pairs(report))
     for checked in report.checks:
         for violation in checked.violations[:SHOWN]:
-            console.print(
-                f"[red]{escape(violation.check)}[/red] {escape(violation.subject)}: "
-                f"expected {escape(violation.expected)}, found {escape(violation.found)}"
-            )
+            told = f"{violation.subject}: expected {violation.expected}, found {violation.found}"
+            console.print(f"[red]{violation.check}[/red] {escape(told)}", soft_wrap=True)
         if checked.wrong > SHOWN:
-            console.print(f"[red]{escape(checked.check)}[/red] … and {checked.wrong - SHOWN} more")
+            console.print(f"[red]{checked.check}[/red] … and {checked.wrong - SHOWN} more")
     state = "running" if report.running else "stopped"
     examined = sum(checked.examined for checked in report.checks)
-    verdict = "[green]clean[/green]" if report.clean else f"[red]{report.wrong} violations[/red]"
-    console.print(
-        f"audit of the {state} stack at {report.at.isoformat(timespec='seconds')}: {examined} examined, {verdict}"
-    )
+    verdict = "[green]clean[/green]" if report.clean else f"[red]violations: {report.wrong}[/red]"
+    when = report.at.astimezone(CST).isoformat(timespec="seconds")
+    console.print(f"audit of the {state} stack at {when}: {examined} examined, {verdict}", soft_wrap=True)
 
 
 def _checks(report: Report) -> Table:

@@ -1,0 +1,197 @@
+"""Data that agree are clean; each way of spoiling them is seen by exactly the check that is there for it."""
+
+from contextlib import ExitStack
+
+import pytest
+from pyroaring import BitMap
+
+from services.broadcast.store.bitmaps import pack
+from services.chassis import clock
+
+NOBODY = pack(BitMap())
+SOMEBODY = pack(BitMap([0, 1]))
+
+
+def entry(identity: str, *postings: tuple[str, int]) -> dict:
+    kinds = [{"account": account, "kind": account, "amount": amount} for account, amount in postings]
+    return {"_id": identity, "kind": "adjust", "currency": "CNY", "postings": kinds, "refs": []}
+
+
+def test_a_house_where_nothing_went_wrong_is_clean(standing):
+    report = standing.audit()
+    assert report.violations == []
+    assert report.clean
+    idle = {checked.check for checked in report.checks if not checked.examined}
+    assert idle == {"quiet", "catalog.imports"}, "a check that looks at nothing proves nothing"
+
+
+CHANGES = [
+    ("stock.on_hand", "catalog.stock", {}, {"$inc": {"initial": 1}}),
+    ("stock.on_hand", "catalog.movements", {"kind": "adjusted"}, {"$inc": {"delta": 1}}),
+    ("stock.on_hand", "catalog.chunks", {"movements.0": {"$exists": True}}, {"$set": {"movements": []}}),
+    ("stock.reserved", "catalog.stock", {}, {"$inc": {"reserved": 1, "available": -1}}),
+    ("stock.available", "catalog.stock", {}, {"$inc": {"available": 1}}),
+    ("stock.movements", "catalog.movements", {"kind": "sold"}, {"$set": {"ref": "another order"}}),
+    (
+        "stock.sold",
+        "orders.orders",
+        {"close_reason": "buyer", "paid": {"$gt": 0}},
+        {"$set": {"close_reason": "out_of_stock"}},
+    ),
+    ("stock.limits", "catalog.purchases", {}, {"$inc": {"quantity": 1}}),
+    ("ledger.balanced", "payments.entries", {"kind": "settle"}, {"$inc": {"postings.2.amount": 1}}),
+    ("ledger.balances", "payments.shops", {"_id": "s2"}, {"$inc": {"available": 1}}),
+    ("ledger.balances", "payments.shops", {"_id": "s2"}, {"$set": {"held.x": 5}}),
+    ("ledger.collected", "payments.payables", {"state": "paid"}, {"$inc": {"payments.0.amount": 1}}),
+    ("ledger.payables", "payments.payables", {"state": "paid"}, {"$inc": {"amount": 1}}),
+    ("ledger.payables", "payments.payables", {"state": "open"}, {"$inc": {"shares.0.settled": 1}}),
+    ("ledger.shares", "orders.orders", {"state": "paid"}, {"$inc": {"rejected": 1}}),
+    ("ledger.refunded", "payments.refunds", {"cause": "paid_twice"}, {"$set": {"state": "pending"}}),
+    ("ledger.refunded", "payments.refunds", {"cause": "paid_twice"}, {"$set": {"total": 1}}),
+    ("ledger.refunded", "payments.refunds", {"cause": "cancelled"}, {"$inc": {"sources.0.amount": 1}}),
+    ("orders.states", "orders.orders", {"state": "paid"}, {"$set": {"timeline.1.actor": "merchant"}}),
+    ("orders.states", "orders.orders", {"state": "paid"}, {"$set": {"timeline.1.action": "shipped"}}),
+    ("orders.timers", "orders.orders", {"state": "awaiting_payment"}, {"$unset": {"due_at": ""}}),
+    ("orders.timers", "orders.orders", {"state": "shipped"}, {"$unset": {"due_at": ""}}),
+    ("orders.checkouts", "orders.checkouts", {"state": "placed"}, {"$inc": {"amount": 1}}),
+    ("orders.payments", "payments.payables", {"state": "open"}, {"$inc": {"amount": 1, "shares.0.amount": 1}}),
+    ("orders.refunds", "orders.orders", {"refunds.0": {"$exists": True}}, {"$inc": {"refunds.0.amount": 1}}),
+    ("orders.refunds", "orders.orders", {"refunds.0": {"$exists": True}}, {"$inc": {"refunded": -1}}),
+    ("orders.overlays", "orders.orders", {"state": "shipped"}, {"$set": {"in_dispute": True}}),
+    ("orders.overlays", "orders.orders", {"in_dispute": True}, {"$set": {"cases": [], "in_dispute": False}}),
+    ("orders.cases", "disputes.cases", {"state": "closed_refund_full"}, {"$inc": {"refunded": 1}}),
+    ("orders.cases", "disputes.cases", {"state": "closed_refund_full"}, {"$set": {"timeline.1.action": "withdraw"}}),
+    ("broadcast.charged", "broadcast.shards", {"account_id": "a1"}, {"$set": {"received.2026-01.2": NOBODY}}),
+    ("broadcast.charged", "broadcast.shards", {"account_id": "a1"}, {"$unset": {"received": ""}}),
+    ("broadcast.quotas", "broadcast.quotas", {"account_id": "a3"}, {"$inc": {"jobs": 1}}),
+    ("broadcast.quotas", "broadcast.quotas", {"account_id": "a1"}, {"$inc": {"history": -1}}),
+    ("broadcast.delivered", "broadcast.chunks", {}, {"$set": {"delivered": SOMEBODY}}),
+    ("broadcast.delivered", "broadcast.chunks", {}, {"$set": {"errors": SOMEBODY}}),
+    ("broadcast.delivered", "broadcast.jobs", {"state": "sent"}, {"$inc": {"sent_count": 1}}),
+    ("broadcast.ordinals", "broadcast.followers", {"account_id": "a3"}, {"$set": {"state": "left"}}),
+    ("events.handled", "catalog.handled", {"state": "done"}, {"$set": {"state": "parked", "error": "gave up"}}),
+    ("events.handled", "catalog.handled", {"state": "done"}, {"$set": {"state": "waiting", "early": True}}),
+    ("events.outboxes", "orders.orders", {}, {"$set": {"outbox": [{"id": "e"}], "outbox_at": 5}}),
+    ("events.outboxes", "orders.orders", {}, {"$set": {"outbox": [{"id": "e"}]}}),
+    ("events.overdue", "orders.orders", {"state": "awaiting_payment"}, {"$set": {"due_at": 5}}),
+    ("events.jobs", "payments.refunds", {}, {"$set": {"next_at": 5}}),
+    ("events.jobs", "payments.refunds", {}, {"$set": {"next_at": 1 << 50, "job_error": "ValueError: no"}}),
+    ("events.decided", "broadcast.event_log", {}, {"$set": {"envelope.type": "jishi.orders.order.eaten.v1"}}),
+]
+
+
+@pytest.mark.parametrize(
+    ("check", "name", "query", "update"), CHANGES, ids=[f"{one[0]}-{n}" for n, one in enumerate(CHANGES)]
+)
+def test_a_changed_document_is_found(standing, check, name, query, update):
+    with standing.changed(name, query, update):
+        assert standing.failing() == [check]
+
+
+def test_goods_reserved_for_nobody_are_found(standing):
+    with standing.invented(
+        "catalog.reservations", {"_id": "chk", "buyer_id": "b", "lines": [], "parts": {"s1": "sold"}}
+    ):
+        assert standing.failing() == ["stock.owned"]
+
+
+def test_an_import_with_a_gap_is_found(standing):
+    counts = {"created": 3, "updated": 0, "unchanged": 0, "failed": 0}
+    job = {"_id": "imp", "state": "completed", "total": 3, "next_chunk": 2, **counts}
+    chunk = {"_id": "imp:run:0", "number": 0, "movements": [], **counts}
+    with standing.invented("catalog.imports", job), standing.invented("catalog.chunks", chunk):
+        assert standing.failing() == ["catalog.imports"]
+        with standing.invented("catalog.chunks", {**chunk, "_id": "imp:run:1", "number": 1, "created": 0}):
+            assert standing.failing() == []
+
+
+def test_an_account_below_zero_is_found(standing):
+    with standing.invented("payments.entries", entry("x", ("platform:penalty", -5), ("bank:clearing", 5))):
+        assert standing.failing() == ["ledger.signs"]
+        found = {violation.subject for violation in standing.audit().violations}
+    assert found == {"platform:penalty CNY"}, "the bank is below zero by more than that: the deposit lies there"
+
+
+def test_money_left_in_suspense_is_found(standing):
+    with standing.invented("payments.entries", entry("x", ("suspense", 5), ("bank:clearing", -5))):
+        assert standing.failing() == ["ledger.signs"]
+
+
+def test_escrow_of_a_finished_order_is_found(standing):
+    order = standing.cancelled
+    with ExitStack() as spoiled:
+        change = {"$inc": {"shares.0.escrow": 5}}
+        spoiled.enter_context(standing.changed("payments.payables", {"_id": order["checkout_id"]}, change))
+        came = entry("x", ("bank:clearing", -5), (f"order:{order['_id']}:escrow", 5))
+        spoiled.enter_context(standing.invented("payments.entries", came))
+        assert standing.failing() == ["ledger.escrow"]
+
+
+def test_a_hold_of_a_closed_case_is_found(standing):
+    account = f"shop:s1:hold:{standing.settled_case}"
+    held = entry("x", ("bank:clearing", -5), (account, 5))
+    held["postings"][1]["kind"] = "shop:hold"
+    with ExitStack() as spoiled:
+        change = {"$set": {f"held.{standing.settled_case}": 5}}
+        spoiled.enter_context(standing.changed("payments.shops", {"_id": "s1"}, change))
+        spoiled.enter_context(standing.invented("payments.entries", held))
+        assert standing.failing() == ["ledger.holds"]
+
+
+def test_a_refund_without_its_entry_is_found(standing):
+    with ExitStack() as spoiled:
+        lost = spoiled.enter_context(standing.lost("payments.entries", {"kind": "refund"}))
+        other = {**lost, "_id": "refund:of another number"}
+        spoiled.enter_context(standing.invented("payments.entries", other))
+        assert standing.failing() == ["ledger.refunds"]
+        found = {violation.subject for violation in standing.audit().violations}
+    assert found == {lost["_id"].partition(":")[2], "of another number"}
+
+
+def test_a_lost_entry_is_found_wherever_it_is_missed(standing):
+    with standing.lost("payments.entries", {"kind": "collect"}):
+        assert set(standing.failing()) >= {"ledger.balances", "ledger.collected", "ledger.shares"}
+
+
+def test_a_case_that_payments_does_not_know_is_found(standing):
+    field = f"cases.{standing.open_case}.order_id"
+    with standing.changed("payments.payables", {field: {"$exists": True}}, {"$set": {field: "another"}}):
+        assert standing.failing() == ["orders.known_cases"]
+
+
+def test_an_event_without_its_effect_is_found_and_named(standing):
+    with standing.lost("broadcast.inbox", {"kind": "shipped"}):
+        report = standing.audit()
+    assert [violation.check for violation in report.violations] == ["events.decided"]
+    assert report.violations[0].subject.startswith("broadcast.tell_shipped:")
+    assert report.violations[0].found == "apply"
+    (pair,) = [pair for pair in report.pairs if pair.handler == "broadcast.tell_shipped"]
+    assert pair.verdicts == {"apply": 1, "done": 1}
+
+
+def test_an_event_that_came_too_early_for_ever_is_found(standing):
+    told = standing.rows("disputes.event_log").find_one({"envelope.type": "jishi.disputes.case.closed.v1"})
+    envelope = {**told["envelope"], "id": "invented", "data": {**told["envelope"]["data"], "case_id": "unknown"}}
+    with standing.invented("disputes.event_log", {**told, "_id": "invented", "envelope": envelope}):
+        report = standing.audit()
+    assert {violation.found for violation in report.violations} == {"early"}
+    assert {violation.check for violation in report.violations} == {"events.decided"}
+
+
+def test_a_delivery_that_a_person_gave_up_is_told_apart(standing):
+    with standing.lost("broadcast.inbox", {"kind": "shipped"}) as message:
+        order_id = message["reference"]
+        event = standing.rows("orders.event_log").find_one(
+            {"subject": order_id, "envelope.type": "jishi.orders.order.shipped.v1"}
+        )
+        row = {"_id": f"broadcast.tell_shipped:{event['_id']}", "state": "done"}
+        with standing.invented("broadcast.handled", row):
+            assert _verdicts(standing) == {"recorded": 1, "done": 1}
+        with standing.invented("broadcast.handled", {**row, "dropped_at": clock.wall()}):
+            assert _verdicts(standing) == {"dropped": 1, "done": 1}
+
+
+def _verdicts(standing) -> dict[str, int]:
+    report = standing.audit()
+    assert report.clean
+    return dict(next(pair.verdicts for pair in report.pairs if pair.handler == "broadcast.tell_shipped"))

@@ -1,0 +1,142 @@
+"""Each kind of process is started by its real entry point, and says at its end which packages it ever loaded.
+
+A grpcio server in an eventlet-patched process answers every call with DEADLINE_EXCEEDED, so the two never meet; jobs load neither.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from services.chassis import clock
+from services.chassis.settings import SERVICES
+from tests.backends.processes import ServerProcess, free_port
+
+WITHIN_S = 60
+EVENTS = {"eventlet", "nameko", "kombu", "amqp"}
+CALLS = {"grpc", "grpc_health", "grpc_reflection", "grpc_status"}
+TELL = """
+import atexit, json, os, sys
+
+@atexit.register
+def tell():
+    with open(os.environ["TELL_PACKAGES"], "w") as file:
+        json.dump(sorted({name.partition(".")[0] for name in sys.modules}), file)
+"""
+
+
+@dataclass
+class Started:
+    """One process on its way up."""
+
+    name: str
+    process: ServerProcess
+    told: Path
+    is_up: Callable[[], bool]
+
+    def packages(self, stop: signal.Signals = signal.SIGTERM) -> set[str]:
+        """Wait until it is up, stop it in order; what it had loaded. (uvicorn ends itself by SIGTERM: ask it with SIGINT.)"""
+        self.process.wait_ready(self.is_up, seconds=WITHIN_S)
+        self.process.signal_group(stop, seconds=WITHIN_S)
+        assert self.told.exists(), f"{self.name} did not end in order:\n{self.process.tail(60)}"
+        return set(json.loads(self.told.read_text(encoding="utf-8")))
+
+
+@pytest.fixture
+def start(memory_world, tmp_path):
+    """start(name, arguments of python -m, is_up, environment); what still runs in the end is killed."""
+    hook = tmp_path / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(TELL, encoding="utf-8")
+    clock.open_sandbox(memory_world.database("jishi"))
+    begun = []
+
+    def run(name: str, arguments: list[str], is_up: Callable[[], bool], **environment: str) -> Started:
+        told = tmp_path / f"{name}.json"
+        own = {"TELL_PACKAGES": str(told), "PYTHONPATH": str(hook), "EVENTLET_NO_GREENDNS": "yes"}
+        every = {**os.environ, **memory_world.environment, **own, **environment}
+        process = ServerProcess([sys.executable, "-m", *arguments], every, tmp_path / f"{name}.log")
+        process.start()
+        begun.append(Started(name, process, told, is_up))
+        return begun[-1]
+
+    yield run
+    for one in begun:
+        one.process.signal_group(signal.SIGKILL)
+
+
+def listens(port: int) -> Callable[[], bool]:
+    def is_up() -> bool:
+        with closing(socket.socket()) as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    return is_up
+
+
+def reports(world, collection: str, **wanted: str) -> Callable[[], bool]:
+    """Whether a process has written its row into the shared database."""
+    return lambda: world.database("jishi")[collection].find_one(wanted) is not None
+
+
+def test_servers_load_no_eventlet(start):
+    ports = {service: free_port() for service in SERVICES}
+    listen = json.dumps({service: f"127.0.0.1:{port}" for service, port in ports.items()})
+    started = [
+        start(f"{service}-server", [f"services.{service}", "server"], listens(ports[service]), JISHI_LISTEN=listen)
+        for service in SERVICES
+    ]
+    for one in started:
+        found = one.packages()
+        assert "grpc" in found, f"{one.name} serves nothing"
+        assert not found & EVENTS, one.name
+
+
+def test_workers_load_no_grpc(start, memory_world):
+    started = [
+        start(
+            f"{service}-worker",
+            [f"services.{service}", "worker"],
+            reports(memory_world, "quiet", service=service, role="worker"),
+        )
+        for service in SERVICES
+    ]
+    for one in started:
+        found = one.packages()
+        assert {"eventlet", "nameko"} <= found, f"{one.name} hears nothing"
+        assert not found & CALLS, one.name
+
+
+def test_jobs_load_neither(start, memory_world):
+    started = [
+        start(
+            f"{service}-jobs", [f"services.{service}", "jobs"], lambda: all_follow(memory_world, "jobs", len(SERVICES))
+        )
+        for service in SERVICES
+    ]
+    for one in started:
+        found = one.packages()
+        assert "pymongo" in found
+        assert not found & (EVENTS | CALLS), one.name
+
+
+def all_follow(world, role: str, count: int) -> bool:
+    """Whether so many processes of a role follow the clock."""
+    return world.database("jishi")["processes"].count_documents({"role": role}) >= count
+
+
+def test_the_gateway_and_the_channel_load_no_eventlet(start):
+    gateway, channel = free_port(), free_port()
+    started = [
+        start("gateway", ["services.gateway"], listens(gateway), JISHI_GATEWAY_LISTEN=f"127.0.0.1:{gateway}"),
+        start("channel", ["services.channel"], listens(channel), JISHI_CHANNEL_LISTEN=f"127.0.0.1:{channel}"),
+    ]
+    loaded = {one.name: one.packages(signal.SIGINT) for one in started}
+    assert not loaded["gateway"] & EVENTS
+    assert not loaded["channel"] & (EVENTS | CALLS), "the channel is a stranger: it speaks HTTP"
