@@ -209,7 +209,7 @@ def test_with_the_database_away_calls_are_refused_at_once_and_all_recovers_by_it
         began = time.monotonic()
         with refused("UNAVAILABLE"):
             rig.ask("GetCard", card_id=written.card_id)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5, "it did not wait for the database"
         database.start()
         until(lambda: servers.ready, "the server recovers")
         assert rig.ask("GetCard", card_id=written.card_id).card == written
