@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from services.chassis import commit
+from services.chassis import clock, commit
 from services.chassis.commit import Cause
 from services.chassis.decisions import DONE, STALE, Change, Decision, Verdict
 from services.chassis.decisions import apply as apply_decision
@@ -105,10 +105,17 @@ class Timer:
 
 
 def timer_on_document(collection: str, decide: Callable[[Document, datetime], Change | None]) -> Timer:
-    """A timer whose whole effect is one document: ``decide(document, now)`` answers the Change, or None to leave it alone."""
+    """A timer whose whole effect is one document: ``decide(document, now)`` answers the Change, or None to leave it alone.
+
+    It is asked only while the timer is due: a command that was faster may have moved it.
+    """
 
     def fire(database: Database, document: Document, now: datetime, cause: Cause) -> None:
-        commit.change(database[collection], document["_id"], cause, lambda found: decide(found, now), fetch=False)
+        def again(found: Document) -> Change | None:
+            due = found.get("due_at")
+            return decide(found, now) if due is not None and due <= clock.ms(now) else None
+
+        commit.change(database[collection], document["_id"], cause, again, fetch=False)
 
     return Timer(collection, fire)
 
