@@ -94,9 +94,9 @@ def _products(store: Store, transaction: Transaction, made: Plan, chunk: Chunk) 
         transaction.update(store.stock, condition, update)
     for product, change in made.changes:
         transaction.change(store.products, dict(product), change, chunk.cause)
-    transaction.insert(store.products, *(_prepared(store, row, chunk.cause) for row in made.products))
-    transaction.insert(store.stock, *made.stock)
-    transaction.insert(store.versions, *made.versions)
+    transaction.insert_many(store.products, [_prepared(store, row, chunk.cause) for row in made.products])
+    transaction.insert_many(store.stock, made.stock)
+    transaction.insert_many(store.versions, made.versions)
 
 
 def _prepared(store: Store, product: Document, cause: Cause) -> Document:
