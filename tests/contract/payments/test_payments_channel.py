@@ -1,0 +1,238 @@
+"""An order is paid by a signed notification or a query, once; everything else goes back by itself."""
+
+import threading
+
+import pytest
+
+from services.chassis import channel_signing, clock, ids
+from services.chassis.commit import Cause
+from services.chassis.errors import Refusal
+from services.payments import commands
+from services.payments.model.payable import Success
+from services.payments.provider import Channel
+from services.payments.store.posting import collected
+from tests.backends.processes import wait_until
+from tests.contract.payments.conftest import BUYER
+
+MINUTE_MS = 60_000
+
+
+def told(house, count):
+    wait_until(lambda: len(house.door.arrived) >= count, f"{count} notifications")
+    return house.door.arrived
+
+
+def refunds(house, checkout_id):
+    return house.store.refunds_of({"checkout_id": checkout_id})
+
+
+@pytest.mark.parametrize("method", ["native", "jsapi"])
+def test_a_paid_checkout_fills_its_orders_escrow_and_says_so_once(house, method):
+    checkout_id = house.checkout(1000, 500)
+    payment = house.create(checkout_id, method)
+    assert house.pay(payment).json()["trade_state"] == "SUCCESS"
+    house.until(checkout_id, "paid")
+    payable = house.store.payable(checkout_id)
+    assert [share["escrow"] for share in payable["shares"]] == [1000, 500]
+    (event,) = house.outbox(payable)
+    assert event["type"] == "jishi.payments.payment.succeeded.v1"
+    assert [share["amount"] for share in event["data"]["shares"]] == ["1000", "500"]
+    assert payable["payments"][0]["state"] == "paid"
+    house.check()
+
+
+def test_two_notifications_of_one_payment_collect_once(house):
+    checkout_id = house.checkout(700)
+    house.pay(house.create(checkout_id), notify={"copies": 2})
+    assert [status for _, _, status in told(house, 2)] == [200, 200]
+    assert len(house.outbox(house.store.payable(checkout_id))) == 1
+    assert house.store.entries.count_documents({"kind": "collect"}) == 1
+    assert refunds(house, checkout_id) == []
+
+
+def test_what_the_channel_did_not_sign_changes_nothing(house):
+    checkout_id = house.checkout(700)
+    house.pay(house.create(checkout_id), notify={"copies": 1, "hold": True})
+    headers, body = forged(house)
+    before = commands.NOTIFICATIONS.labels("unknown", "BAD_SIGNATURE")._value.get()
+    assert house.receive(headers, body)[0] == 401
+    assert commands.NOTIFICATIONS.labels("unknown", "BAD_SIGNATURE")._value.get() == before + 1
+    assert house.receive({}, b"{}")[0] == 401
+    assert house.store.payable(checkout_id)["state"] == "open"
+
+
+def forged(house):
+    """A notification as somebody who knows everything but the channel's key would write it."""
+    from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+
+    known = house.channel._credential()
+    body = b'{"event_type": "TRANSACTION.SUCCESS", "resource": {}}'
+    key = generate_private_key(65537, 2048)
+    return channel_signing.answer_headers(key, known.platform_serial, body, now_s=clock.wall_ms() // 1000), body
+
+
+def test_an_old_notification_replayed_later_is_refused(house):
+    checkout_id = house.checkout(700)
+    house.pay(house.create(checkout_id))
+    headers, body, _ = told(house, 1)[0]
+    assert house.receive(headers, body)[0] == 200
+    old = {**headers, "Wechatpay-Timestamp": str(int(headers["Wechatpay-Timestamp"]) - 301)}
+    assert house.receive(old, body)[0] == 401
+    assert house.receive(headers, body + b" ")[0] == 401
+
+
+def test_a_payment_whose_notification_was_lost_is_found_by_asking(house):
+    checkout_id = house.checkout(700)
+    payment = house.create(checkout_id)
+    assert house.pay(payment, notify={"copies": 0}).status_code == 200
+    assert house.store.payable(checkout_id)["state"] == "open"
+    found = commands.query_payment(house.store, house.channel, BUYER, payment["payment_id"])
+    assert found.payable["state"] == "paid"
+    with pytest.raises(Refusal, match="NOT_FOUND"):
+        commands.query_payment(house.store, house.channel, "somebody", payment["payment_id"])
+
+
+def test_the_jobs_process_asks_for_itself(house):
+    checkout_id = house.checkout(700)
+    house.pay(house.create(checkout_id), notify={"copies": 0})
+    house.inquire(checkout_id)
+    payable = house.store.payable(checkout_id)
+    assert payable["state"] == "paid"
+    assert "next_at" not in payable
+
+
+def test_the_second_of_two_payments_goes_back(house):
+    checkout_id = house.checkout(700)
+    first, second = house.create(checkout_id, "native"), house.create(checkout_id, "jsapi")
+    assert house.pay(first).status_code == house.pay(second).status_code == 200
+    wait_until(lambda: len(refunds(house, checkout_id)) == 1, "a refund")
+    house.until(checkout_id, "paid")
+    house.send_refunds()
+    (refund,) = refunds(house, checkout_id)
+    assert (refund["cause"], refund["amount"], refund["state"]) == ("paid_twice", 700, "succeeded")
+    (event,) = house.outbox(refund)
+    assert event["data"]["cause"] == "REFUND_CAUSE_PAID_TWICE"
+    told(house, 3)
+    assert len(house.outbox(house.store.refund(refund["_id"]))) == 1, "the notification found it done"
+    house.check()
+
+
+def test_a_payment_after_its_time_goes_back(house):
+    checkout_id = house.checkout(700)
+    payment = house.create(checkout_id)
+    house.pay(payment, notify={"copies": 1, "hold": True})
+    clock.see(clock.offset_ms() + 31 * MINUTE_MS)
+    house.http.post(payment["cashier_url"] + "/release")
+    wait_until(lambda: len(refunds(house, checkout_id)) == 1, "a refund")
+    house.send_refunds()
+    (refund,) = refunds(house, checkout_id)
+    assert (refund["cause"], refund["state"]) == ("late", "succeeded")
+    assert house.outbox(house.store.payable(checkout_id)) == []
+    house.check()
+
+
+def test_trades_left_at_the_end_are_closed_at_the_channel(house):
+    checkout_id = house.checkout(700)
+    payment = house.create(checkout_id)
+    house.inquire(checkout_id)
+    assert house.store.payable(checkout_id)["payments"][0]["state"] == "open"
+    clock.see(clock.offset_ms() + 151 * MINUTE_MS)
+    house.inquire(checkout_id)
+    assert house.store.payable(checkout_id)["payments"][0]["state"] == "closed"
+    assert house.pay(payment).json()["code"] == "ORDERCLOSED"
+
+
+def test_creating_again_with_the_same_key_answers_the_same(house):
+    checkout_id = house.checkout(700)
+    k, j = ids.secret(), ids.secret()
+    first = house.create(checkout_id, key=k)
+    again = house.create(checkout_id, key=k)
+    assert again == first | {"replayed": True}
+    other = house.create(checkout_id, "jsapi", key=j)
+    assert house.create(checkout_id, "jsapi", key=j)["payment_id"] == other["payment_id"] != first["payment_id"]
+    house.pay(first)
+    house.until(checkout_id, "paid")
+    house.orders.checkouts[checkout_id]["state"] = "paid"
+    assert house.create(checkout_id, key=k)["payment_id"] == first["payment_id"]
+    with pytest.raises(Refusal, match="ALREADY_PAID"):
+        house.create(checkout_id)
+
+
+def test_a_creation_that_died_before_the_channel_heard_of_it_goes_on(house):
+    checkout_id = house.checkout(700)
+    asked = {"checkout_id": checkout_id, "method": "native"}
+    dead, key = Dead(house.settings), ids.secret()
+    with pytest.raises(SystemExit):
+        commands.create_payment(house.store, house.orders, dead, Cause(f"cmd:{key}", "body"), BUYER, asked)
+    assert house.store.payable(checkout_id)["payments"][0]["state"] == "placing"
+    payment = house.create(checkout_id, key=key)
+    assert payment["state"] == "open"
+    assert house.pay(payment).status_code == 200
+    house.until(checkout_id, "paid")
+
+
+class Dead(Channel):
+    """A process that is killed when it has written down what it will place."""
+
+    def place(self, _trade):
+        raise SystemExit
+
+
+def test_a_channel_that_fails_is_asked_again_with_the_same_number(house):
+    checkout_id = house.checkout(888_801)
+    payment = house.create(checkout_id)
+    assert payment["state"] == "open"
+    assert house.pay(payment).status_code == 200
+    house.until(checkout_id, "paid")
+
+
+def test_a_currency_the_channel_does_not_take_is_refused(house):
+    checkout_id = house.checkout(700)
+    house.orders.checkouts[checkout_id]["currency"] = "USD"
+    with pytest.raises(Refusal, match="CHANNEL_REFUSED"):
+        house.create(checkout_id)
+
+
+def test_without_the_channels_account_it_says_so(house, tmp_path):
+    lonely = Channel(house.settings.model_copy(update={"data_dir": tmp_path / "nowhere"}))
+    with pytest.raises(Refusal, match="has not opened an account"):
+        lonely.trade("p_1")
+    gone = Channel(house.settings)
+    object.__setattr__(gone._credential(), "base_url", "http://127.0.0.1:9")
+    with pytest.raises(Refusal, match="does not answer"):
+        gone.trade("p_1")
+
+
+@pytest.mark.parametrize(
+    ("amount", "states"), [(888_809, ["pending", "succeeded"]), (888_810, ["abnormal", "succeeded"])]
+)
+def test_a_refund_that_the_channel_does_not_finish_at_once_ends(house, amount, states):
+    checkout_id = house.paid(amount)
+    (order_id,) = house.order_ids(checkout_id)
+    house.hear("jishi.orders.order.closed.v1", checkout_id, order_id=order_id, was_paid=True, amount=amount)
+    house.send_refunds()
+    (refund,) = refunds(house, checkout_id)
+    assert refund["state"] in states
+    house.store.refunds.update_one({"_id": refund["_id"]}, {"$min": {"next_at": 1}})
+    wait_until(lambda: house.send_refunds() or refunds(house, checkout_id)[0]["state"] == "succeeded", "the refund")
+    assert len(house.outbox(*refunds(house, checkout_id))) == 1
+
+
+def test_racing_tellers_collect_once(house):
+    """Notification copies and queries at once, on one payable, from many threads."""
+    checkout_id = house.checkout(700)
+    payment = house.create(checkout_id)
+    successes = [Success(payment["out_trade_no"], f"4200{n}", 700, "CNY") for n in (1, 1, 1, 2, 2, 3)]
+    threads = [threading.Thread(target=collected, args=(house.store, one)) for one in successes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert house.store.entries.count_documents({"kind": "collect"}) == 1
+    assert house.store.entries.count_documents({"kind": "return"}) == 2
+    assert sorted(refund["amount"] for refund in refunds(house, checkout_id)) == [700, 700]
+    house.check()
+
+
+def test_a_success_of_a_trade_we_never_made_is_not_swallowed(house):
+    assert collected(house.store, Success(ids.secret(), "t", 1, "CNY")) is None
