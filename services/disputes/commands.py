@@ -1,7 +1,8 @@
 """What parties do to a case. Each function is one command; a repetition under the same cause answers with the same case."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any, Final, Protocol
 
 from services.chassis import clock, commit, ids, policy
 from services.chassis.commit import Cause, Outcome, Taken
@@ -12,15 +13,8 @@ from services.disputes import model
 from services.disputes.model import Party, Rules, Step
 from services.disputes.store import Store
 
-POLICIES = (
-    "merchant_answer",
-    "buyer_escalation",
-    "claim_window",
-    "appeal_window",
-    "small_claim",
-    "four_eyes",
-    "cases_per_order",
-)
+WINDOWS: Final = ("merchant_answer", "buyer_escalation", "claim_window", "appeal_window")
+NUMBERS: Final = ("small_claim", "four_eyes", "cases_per_order", "text_characters", "evidence_pieces")
 
 
 class Orders(Protocol):
@@ -28,6 +22,31 @@ class Orders(Protocol):
 
     def order(self, order_id: str) -> Mapping[str, Any]:
         """The order as its buyer may see it. Raises Refusal NOT_FOUND."""
+
+
+class Speaker(Protocol):
+    """Whom a token speaks for."""
+
+    @property
+    def kind(self) -> str:
+        """One of buyer, merchant, arbitrator and the other staff."""
+
+    @property
+    def subject(self) -> str:
+        """User id, account or staff id."""
+
+    @property
+    def shop_id(self) -> str:
+        """A merchant's shop."""
+
+
+def party(speaker: Speaker) -> Party:
+    """Who speaks, and for whom: a buyer for themself, a merchant for the shop, everybody else for the platform."""
+    if speaker.kind == "buyer":
+        return Party("buyer", speaker.subject, speaker.subject)
+    if speaker.kind == "merchant":
+        return Party("merchant", speaker.subject, speaker.shop_id)
+    return Party("platform", speaker.subject)
 
 
 def open_case(store: Store, orders: Orders, cause: Cause, buyer: Party, asked: Mapping[str, Any]) -> Outcome:
@@ -41,12 +60,12 @@ def open_case(store: Store, orders: Orders, cause: Cause, buyer: Party, asked: M
     now = clock.business()
     rules = rules_at(now)
     order = orders.order(asked["order_id"])
-    earlier = store.cases_of_order(asked["order_id"])
-    if earlier >= rules.cases_per_order:
-        message = f"an order can be claimed on at most {rules.cases_per_order} times"
-        raise Refusal("CONDITION_UNMET", message, info={"condition": "cases_per_order"})
+    earlier = store.cases_of_order(order["order_id"])
+    for other in earlier:
+        if "open_order" in other:  # also so that all that `earlier` refunded is known
+            raise _is_open(other["_id"])
     step = Step(now, buyer.role, buyer.identity, asked["reason"])
-    body = model.opened(order, asked["amount"], asked["reason"], asked["kind"], rules, step)
+    body = model.opened(order, earlier, asked["amount"], asked["kind"], rules, step)
     case = {
         "_id": ids.derived_id("case", cause.id),
         "order_id": order["order_id"],
@@ -64,10 +83,11 @@ def open_case(store: Store, orders: Orders, cause: Cause, buyer: Party, asked: M
         )
     except Taken as taken:
         found = store.open_case_of(order["order_id"])
-        if found is not None and found.get("created_by") == cause.id:
-            return commit.created_before(found, cause)
-        known = found["_id"] if found else ""
-        raise Refusal("ALREADY_EXISTS", "a case is open on this order", info={"case_id": known}) from taken
+        raise _is_open(found["_id"] if found else "") from taken
+
+
+def _is_open(case_id: str) -> Refusal:
+    return Refusal("ALREADY_EXISTS", "a case is open on this order", info={"case_id": case_id})
 
 
 def snapshot(order: Mapping[str, Any]) -> Document:
@@ -93,7 +113,12 @@ def refuse(store: Store, cause: Cause, merchant: Party, case_id: str, reason: st
 
 def escalate(store: Store, cause: Cause, buyer: Party, case_id: str, reason: str) -> Outcome:
     """The buyer asks the platform to step in."""
-    return _act(store, cause, buyer, case_id, lambda case: model.escalate(case, _step(buyer, reason)))
+
+    def decide(case: Document) -> Change:
+        step = _step(buyer, reason)
+        return model.escalate(case, step, rules_at(step.at))
+
+    return _act(store, cause, buyer, case_id, decide)
 
 
 def withdraw(store: Store, cause: Cause, buyer: Party, case_id: str) -> Outcome:
@@ -122,22 +147,19 @@ def confirm_ruling(store: Store, cause: Cause, second: Party, case_id: str) -> O
 
 
 def accept_ruling(store: Store, cause: Cause, party: Party, case_id: str) -> Outcome:
-    """The party that lost gives up its appeal."""
+    """A party that lost gives up its appeal."""
     return _act(store, cause, party, case_id, lambda case: model.accept_ruling(case, _step(party)))
 
 
-def rules_at(when: Any) -> Rules:
+def rules_at(when: datetime) -> Rules:
     """The policy in force at ``when`` (business time)."""
     found = policy.load("disputes")
+    windows: dict[str, Any] = {name: found.span(name, when) for name in WINDOWS}
+    numbers: dict[str, Any] = {name: found.value(name, when) for name in NUMBERS}
     return Rules(
-        merchant_answer=found.span("merchant_answer", when),
-        buyer_escalation=found.span("buyer_escalation", when),
-        claim_window=found.span("claim_window", when),
-        appeal_window=found.span("appeal_window", when),
-        small_claim=found.value("small_claim", when),
-        four_eyes=found.value("four_eyes", when),
-        cases_per_order=found.value("cases_per_order", when),
-        versions=tuple(found.version(name, when) for name in POLICIES),
+        **windows,
+        **numbers,
+        versions=tuple(found.version(name, when) for name in (*WINDOWS, *NUMBERS)),
     )
 
 

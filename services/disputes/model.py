@@ -4,22 +4,17 @@ The whole machine is one declared table (``TABLE``). An actor and a timer racing
 every step is one conditional write. Amounts are fen; times are UTC datetimes of the business clock.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from services.chassis.decisions import DONE, EARLY, STALE, Change, Decision, Fact, apply
+from services.chassis.decisions import DONE, EARLY, KEEP, STALE, Change, Decision, Fact, Keep, apply
 from services.chassis.errors import Refusal, invalid, wrong_state
 
 Case = Mapping[str, Any]
 """A case as stored: state, claim, refunded, ruling, timeline, parties; see store.py."""
-
-TIMELINE_LIMIT: Final = 200
-REASON_LIMIT: Final = 500
-EVIDENCE_LIMIT: Final = 9
-"""Pieces of evidence a party may add at once, and characters in each (申诉举证, WeChat Shop complaint guide)."""
 
 
 class State(StrEnum):
@@ -56,8 +51,8 @@ TABLE: Final[Mapping[tuple[State, str], frozenset[State]]] = {
     (State.MERCHANT_REJECTED, "overdue"): frozenset({State.CLOSED_REJECTED}),
     (State.PLATFORM_QUEUED, "withdraw"): frozenset({State.CLOSED_WITHDRAWN}),
     (State.PLATFORM_QUEUED, "rule"): frozenset({State.WAIT_SECOND_PERSON, State.ADJUDICATED, State.EXECUTING}),
-    (State.WAIT_SECOND_PERSON, "confirm_ruling"): frozenset({State.ADJUDICATED}),
-    (State.ADJUDICATED, "accept_ruling"): frozenset({State.EXECUTING, State.CLOSED_REJECTED}),
+    (State.WAIT_SECOND_PERSON, "confirm_ruling"): frozenset({State.ADJUDICATED, State.EXECUTING}),
+    (State.ADJUDICATED, "accept_ruling"): frozenset({State.ADJUDICATED, State.EXECUTING, State.CLOSED_REJECTED}),
     (State.ADJUDICATED, "overdue"): frozenset({State.EXECUTING, State.CLOSED_REJECTED}),
     (State.EXECUTING, "refunded"): frozenset({State.CLOSED_REFUND_FULL, State.CLOSED_REFUND_PARTIAL}),
 }
@@ -75,6 +70,8 @@ class Rules:
     small_claim: int
     four_eyes: int
     cases_per_order: int
+    text_characters: int
+    evidence_pieces: int
     versions: tuple[str, ...]
 
 
@@ -106,24 +103,27 @@ def owns(party: Party, case: Mapping[str, Any]) -> bool:
 # ------------------------------------------------------------------------------------------------------------------ opening
 
 
-def opened(order: Mapping[str, Any], claim: int, reason: str, kind: str, rules: Rules, step: Step) -> dict[str, Any]:
-    """The body of a new case on ``order`` (as orders tells it). Raises Refusal naming the condition that is unmet.
+def opened(
+    order: Mapping[str, Any], earlier: Sequence[Case], claim: int, kind: str, rules: Rules, step: Step
+) -> dict[str, Any]:
+    """The body of a new case on ``order`` (as orders tells it), on which there were ``earlier`` cases.
 
-    ``claim`` 0 means everything that is left. An order may be claimed on from payment until 15 days after it completed.
+    ``claim`` 0 means everything that is left. An order may be claimed on from payment until 15 days after it completed. Raises Refusal
+    naming the field that is wrong or the condition that is unmet.
     """
     if kind != "refund_only":
         raise invalid("kind", "must be refund_only (仅退款); the other kinds come later")
-    if not reason.strip():
-        raise invalid("reason", "say in a few words what is wrong")
-    if len(reason) > REASON_LIMIT:
-        raise invalid("reason", f"must have at most {REASON_LIMIT} characters")
+    _check_text("reason", step.note, rules, "say in a few words what is wrong")
+    if len(earlier) >= rules.cases_per_order:
+        message = f"an order can be claimed on at most {rules.cases_per_order} times"
+        raise Refusal("CONDITION_UNMET", message, info={"condition": "cases_per_order"})
     if order["state"] not in ("paid", "shipped", "completed"):
         raise wrong_state("order", order["order_id"], order["state"], "paid, shipped or completed")
     completed = order.get("completed_at")
     if completed is not None and step.at > completed + rules.claim_window:
         message = f"the order completed more than {rules.claim_window.days} days ago; it can no longer be claimed on"
         raise Refusal("CONDITION_UNMET", message, info={"condition": "claim_window"})
-    left = order["amount"] - order.get("refunded", 0)
+    left = left_of(order, earlier)
     wanted = claim or left
     if not 0 < wanted <= left:
         raise invalid("amount", f"must be 1 to {left} fen: what is left of the order's amount")
@@ -132,11 +132,25 @@ def opened(order: Mapping[str, Any], claim: int, reason: str, kind: str, rules: 
         "state": State.WAIT_MERCHANT.value,
         "claim": wanted,
         "refunded": 0,
-        "currency": order.get("currency", "CNY"),
-        "reason": reason,
+        "currency": order["currency"],
+        "reason": step.note,
         "timeline": [entry("open", State.WAIT_MERCHANT, step)],
         "policies": list(rules.versions),
     }
+
+
+def left_of(order: Mapping[str, Any], earlier: Sequence[Case]) -> int:
+    """Fen of the order that did not go back yet, also not by a case whose refund orders has not heard of."""
+    known = {refund["case_id"] for refund in order.get("refunds", ())}
+    unheard = sum(case["refunded"] for case in earlier if case["_id"] not in known)
+    return int(order["amount"] - order["refunded"] - unheard)
+
+
+def _check_text(name: str, text: str, rules: Rules, wanted: str) -> None:
+    if not text.strip():
+        raise invalid(name, wanted)
+    if len(text) > rules.text_characters:
+        raise invalid(name, f"must have at most {rules.text_characters} characters")
 
 
 def opened_fact(case: Case) -> Fact:
@@ -157,19 +171,19 @@ def accept(case: Case, step: Step) -> Change:
 
 def refuse(case: Case, step: Step, evidence: list[str], rules: Rules) -> Change:
     """The merchant refuses with a reason and evidence. The buyer has ``buyer_escalation`` to ask the platform."""
-    if not step.note.strip():
-        raise invalid("reason", "a refusal needs a reason the buyer can read")
-    if not evidence:
-        raise invalid("evidence", "a refusal needs at least one piece of evidence")
-    if len(evidence) > EVIDENCE_LIMIT or any(not 0 < len(piece) <= REASON_LIMIT for piece in evidence):
-        raise invalid("evidence", f"at most {EVIDENCE_LIMIT} pieces of 1 to {REASON_LIMIT} characters")
+    _check_text("reason", step.note, rules, "a refusal needs a reason the buyer can read")
+    if not 0 < len(evidence) <= rules.evidence_pieces:
+        raise invalid("evidence", f"a refusal needs 1 to {rules.evidence_pieces} pieces of evidence")
+    for i, piece in enumerate(evidence):
+        _check_text(f"evidence[{i}]", piece, rules, "must not be empty")
     return move(
         case, "refuse", State.MERCHANT_REJECTED, step, {"evidence": evidence}, due=step.at + rules.buyer_escalation
     )
 
 
-def escalate(case: Case, step: Step) -> Change:
+def escalate(case: Case, step: Step, rules: Rules) -> Change:
     """The buyer asks the platform to step in (平台介入)."""
+    _check_text("reason", step.note, rules, "say why the platform should step in")
     return move(case, "escalate", State.PLATFORM_QUEUED, step, due=None)
 
 
@@ -180,48 +194,60 @@ def withdraw(case: Case, step: Step) -> Change:
 
 def rule(case: Case, ruling: Mapping[str, Any], step: Step, rules: Rules) -> Change:
     """The platform rules. A refund above ``four_eyes`` waits for a second person; up to ``small_claim`` the money moves at once."""
-    decided = checked_ruling(case, ruling, step)
+    decided = checked_ruling(case, ruling, step, rules)
     if decided["amount"] > rules.four_eyes:
         return move(case, "rule", State.WAIT_SECOND_PERSON, step, {"ruling": decided}, due=None)
     if 0 < decided["amount"] <= rules.small_claim:
         return _execute(case, "rule", step, decided, "platform")
-    return move(case, "rule", State.ADJUDICATED, step, {"ruling": decided}, due=step.at + rules.appeal_window)
+    return _adjudicated(case, "rule", step, decided, rules)
 
 
-def checked_ruling(case: Case, ruling: Mapping[str, Any], step: Step) -> dict[str, Any]:
+def checked_ruling(case: Case, ruling: Mapping[str, Any], step: Step, rules: Rules) -> dict[str, Any]:
     """The ruling with its amount settled. Raises Refusal naming the field; reasons are mandatory and citable."""
-    for name in ("liability", "remedy", "reason_code", "reasoning"):
+    for name in ("liability", "remedy", "reason_code"):
         if not ruling.get(name):
             raise invalid(name, "is required: a ruling says who is at fault, what is done and why")
+    _check_text("reasoning", step.note, rules, "is required: a ruling says why, in words")
     full, partial = ruling["remedy"] == "refund_full", ruling["remedy"] == "refund_partial"
     amount = case["claim"] if full else int(ruling.get("amount", 0)) if partial else 0
     if partial and not 0 < amount < case["claim"]:
         raise invalid("amount", f"a partial refund is 1 to {case['claim'] - 1} fen")
     if amount and not ruling.get("payer"):
         raise invalid("payer", "is required when money goes back: merchant or platform")
-    kept = {name: ruling[name] for name in ("liability", "remedy", "reason_code", "reasoning")}
-    payer = ruling.get("payer") or "merchant"
-    return {**kept, "payer": payer, "amount": amount, "ruled_by": step.actor_id, "ruled_at": step.at}
+    kept = {name: ruling[name] for name in ("liability", "remedy", "reason_code")}
+    told = {"reasoning": step.note, "payer": ruling.get("payer") or "merchant", "amount": amount}
+    return {**kept, **told, "ruled_by": step.actor_id, "ruled_at": step.at, "accepted_by": []}
 
 
 def confirm_ruling(case: Case, step: Step, rules: Rules) -> Change:
     """A second person confirms a large ruling; the appeal window begins."""
+    ruling = dict(case.get("ruling", {}))
+    if case["state"] == State.WAIT_SECOND_PERSON and ruling["ruled_by"] == step.actor_id:
+        message = "the second person must be another one than the first"
+        raise Refusal("PERMISSION_DENIED", message, info={"rule": "four_eyes"})
+    return _adjudicated(case, "confirm_ruling", step, {**ruling, "confirmed_by": step.actor_id}, rules)
+
+
+def losers(case: Case) -> frozenset[str]:
+    """Who may appeal: a buyer who gets less than was claimed, a merchant who pays."""
     ruling = case.get("ruling", {})
-    if ruling.get("ruled_by") == step.actor_id:
-        raise Refusal(
-            "PERMISSION_DENIED", "the second person must be another one than the first", info={"rule": "four_eyes"}
-        )
-    confirmed = {"ruling": {**ruling, "confirmed_by": step.actor_id}}
-    return move(case, "confirm_ruling", State.ADJUDICATED, step, confirmed, due=step.at + rules.appeal_window)
+    amount = ruling.get("amount", 0)
+    buyer = {"buyer"} if amount < case["claim"] else set()
+    merchant = {"merchant"} if amount and ruling["payer"] == "merchant" else set()
+    return frozenset(buyer | merchant)
 
 
 def accept_ruling(case: Case, step: Step) -> Change:
-    """The party that lost accepts; only that party's word ends the appeal window."""
-    refund = case.get("ruling", {}).get("amount", 0)
-    loser = "merchant" if refund == case["claim"] else "buyer" if refund == 0 else None
-    if case["state"] == State.ADJUDICATED and loser is not None and step.actor != loser:
-        raise Refusal("PERMISSION_DENIED", f"only the {loser}, who lost, can give up the appeal", info={"loser": loser})
-    return _ended_window(case, "accept_ruling", step)
+    """A party that lost gives up its appeal; when all who lost have, the window ends at once."""
+    ruling = dict(case.get("ruling", {}))
+    lost = losers(case)
+    if case["state"] == State.ADJUDICATED and step.actor not in lost:
+        raise Refusal("PERMISSION_DENIED", f"only who lost ({', '.join(sorted(lost))}) can give up the appeal")
+    accepted = sorted({*ruling.get("accepted_by", ()), step.actor})
+    if lost <= set(accepted):
+        return _ended_window(case, "accept_ruling", step)
+    ruling["accepted_by"] = accepted
+    return move(case, "accept_ruling", State.ADJUDICATED, step, {"ruling": ruling})
 
 
 def overdue(case: Case, now: datetime) -> Change | None:
@@ -257,7 +283,13 @@ def decide_refunded(case: Case | None, event: Any) -> Decision:
 
 
 def move(
-    case: Case, action: str, target: State, step: Step, fields: Mapping[str, Any] | None = None, *, due: datetime | None
+    case: Case,
+    action: str,
+    target: State,
+    step: Step,
+    fields: Mapping[str, Any] | None = None,
+    *,
+    due: datetime | Keep | None = KEEP,
 ) -> Change:
     """The one way a case changes state. Raises Refusal WRONG_STATE for what the table does not hold."""
     state = State(case["state"])
@@ -284,6 +316,13 @@ def entry(action: str, state: State, step: Step) -> dict[str, Any]:
     }
 
 
+def _adjudicated(case: Case, action: str, step: Step, ruling: dict[str, Any], rules: Rules) -> Change:
+    """The ruling stands: those who lost have ``appeal_window``; where nobody did, the money moves at once."""
+    if not losers({**case, "ruling": ruling}):
+        return _execute(case, action, step, ruling, "platform")
+    return move(case, action, State.ADJUDICATED, step, {"ruling": ruling}, due=step.at + rules.appeal_window)
+
+
 def _ended_window(case: Case, action: str, step: Step) -> Change:
     ruling = case.get("ruling", {})
     if ruling.get("amount", 0) > 0:
@@ -305,7 +344,7 @@ def _execute(case: Case, action: str, step: Step, ruling: dict[str, Any], decide
         },
     )
     moved = move(case, action, State.EXECUTING, step, {"ruling": ruling}, due=None)
-    return Change(set=moved.set, unset=moved.unset, push=moved.push, due=None, facts=(ruled,))
+    return replace(moved, facts=(ruled,))
 
 
 def _close(case: Case, action: str, target: State, step: Step, refunded: int) -> Change:
@@ -315,4 +354,4 @@ def _close(case: Case, action: str, target: State, step: Step, refunded: int) ->
         {"case_id": case["_id"], **parties, "outcome": OUTCOMES[target], "refunded": refunded},
     )
     moved = move(case, action, target, step, {"refunded": refunded}, due=None)
-    return Change(set=moved.set, unset=moved.unset, push=moved.push, due=None, facts=(closed,))
+    return replace(moved, facts=(closed,))

@@ -35,3 +35,18 @@ def cases(store: Store, party: Party, asked: dict[str, Any]) -> tuple[list[Docum
     elif not filters:
         raise invalid("state", "the platform's list needs a state or an order_id")
     return store.page(filters, min(asked["page_size"] or PAGE_DEFAULT, PAGE_MOST), asked["page_token"])
+
+
+def shown(party: Party, case: Document) -> Document:
+    """The case as the party may see it: who acted for the other side and for the platform is told to the platform only.
+
+    A merchant knows the buyer by the openid in the order.
+    """
+    if party.role == "platform":
+        return case
+    timeline = [
+        {**step, "actor_id": step["actor_id"] if step["actor"] == party.role else ""} for step in case["timeline"]
+    ]
+    ruling = {**case["ruling"], "ruled_by": "", "confirmed_by": ""} if "ruling" in case else None
+    buyer_id = case["buyer_id"] if party.role == "buyer" else ""
+    return {**case, "timeline": timeline, "ruling": ruling, "buyer_id": buyer_id}

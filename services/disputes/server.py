@@ -10,7 +10,6 @@ from services.chassis import clock, codec, rpc
 from services.chassis.commit import Outcome
 from services.chassis.mongo import Document
 from services.disputes import commands, queries
-from services.disputes.model import Party
 from services.disputes.store import COLLECTIONS, Store
 
 
@@ -39,79 +38,78 @@ class DisputesService:
     def OpenCase(self, call: rpc.Call, request: pb.OpenCaseRequest) -> pb.OpenCaseResponse:
         """A buyer claims money back."""
         orders = OrdersOverRpc(self._orders, call)
-        outcome = commands.open_case(self._store, orders, call.cause, party(call), codec.to_plain(request))
+        outcome = commands.open_case(
+            self._store, orders, call.cause, commands.party(call.actor), codec.to_plain(request)
+        )
         return pb.OpenCaseResponse(case=told(call, outcome))
 
     def GetCase(self, call: rpc.Call, request: pb.GetCaseRequest) -> pb.GetCaseResponse:
         """One case."""
-        return pb.GetCaseResponse(case=message(queries.case(self._store, party(call), request.case_id)))
+        return pb.GetCaseResponse(
+            case=message(call, queries.case(self._store, commands.party(call.actor), request.case_id))
+        )
 
     def ListCases(self, call: rpc.Call, request: pb.ListCasesRequest) -> pb.ListCasesResponse:
         """A page of cases."""
-        found, token = queries.cases(self._store, party(call), codec.to_plain(request))
-        return pb.ListCasesResponse(cases=[message(case) for case in found], next_page_token=token)
+        found, token = queries.cases(self._store, commands.party(call.actor), codec.to_plain(request))
+        return pb.ListCasesResponse(cases=[message(call, case) for case in found], next_page_token=token)
 
     def AcceptCase(self, call: rpc.Call, request: pb.AcceptCaseRequest) -> pb.AcceptCaseResponse:
         """The merchant agrees."""
-        outcome = commands.accept(self._store, call.cause, party(call), request.case_id)
+        outcome = commands.accept(self._store, call.cause, commands.party(call.actor), request.case_id)
         return pb.AcceptCaseResponse(case=told(call, outcome))
 
     def RefuseCase(self, call: rpc.Call, request: pb.RefuseCaseRequest) -> pb.RefuseCaseResponse:
         """The merchant refuses."""
         evidence = list(request.evidence)
-        outcome = commands.refuse(self._store, call.cause, party(call), request.case_id, request.reason, evidence)
+        outcome = commands.refuse(
+            self._store, call.cause, commands.party(call.actor), request.case_id, request.reason, evidence
+        )
         return pb.RefuseCaseResponse(case=told(call, outcome))
 
     def EscalateCase(self, call: rpc.Call, request: pb.EscalateCaseRequest) -> pb.EscalateCaseResponse:
         """The buyer asks the platform to step in."""
-        outcome = commands.escalate(self._store, call.cause, party(call), request.case_id, request.reason)
+        outcome = commands.escalate(
+            self._store, call.cause, commands.party(call.actor), request.case_id, request.reason
+        )
         return pb.EscalateCaseResponse(case=told(call, outcome))
 
     def WithdrawCase(self, call: rpc.Call, request: pb.WithdrawCaseRequest) -> pb.WithdrawCaseResponse:
         """The buyer takes the claim back."""
-        outcome = commands.withdraw(self._store, call.cause, party(call), request.case_id)
+        outcome = commands.withdraw(self._store, call.cause, commands.party(call.actor), request.case_id)
         return pb.WithdrawCaseResponse(case=told(call, outcome))
 
     def RuleCase(self, call: rpc.Call, request: pb.RuleCaseRequest) -> pb.RuleCaseResponse:
         """The platform rules."""
-        outcome = commands.rule(self._store, call.cause, party(call), request.case_id, codec.to_plain(request))
+        outcome = commands.rule(
+            self._store, call.cause, commands.party(call.actor), request.case_id, codec.to_plain(request)
+        )
         return pb.RuleCaseResponse(case=told(call, outcome))
 
     def ConfirmRuling(self, call: rpc.Call, request: pb.ConfirmRulingRequest) -> pb.ConfirmRulingResponse:
         """A second person confirms."""
-        outcome = commands.confirm_ruling(self._store, call.cause, party(call), request.case_id)
+        outcome = commands.confirm_ruling(self._store, call.cause, commands.party(call.actor), request.case_id)
         return pb.ConfirmRulingResponse(case=told(call, outcome))
 
     def AcceptRuling(self, call: rpc.Call, request: pb.AcceptRulingRequest) -> pb.AcceptRulingResponse:
         """The loser gives up the appeal."""
-        outcome = commands.accept_ruling(self._store, call.cause, party(call), request.case_id)
+        outcome = commands.accept_ruling(self._store, call.cause, commands.party(call.actor), request.case_id)
         return pb.AcceptRulingResponse(case=told(call, outcome))
-
-
-def party(call: rpc.Call) -> Party:
-    """Who speaks, and for whom."""
-    caller = call.actor
-    if caller.kind == "buyer":
-        return Party("buyer", caller.subject, caller.subject)
-    if caller.kind == "merchant":
-        return Party("merchant", caller.subject, caller.shop_id)
-    return Party("platform", caller.subject)
 
 
 def told(call: rpc.Call, outcome: Outcome) -> pb.Case:
     """The case of an outcome; says when it was done before."""
     if outcome.replayed:
         call.mark_replayed()
-    return message(outcome.document)
+    return message(call, outcome.document)
 
 
-def message(case: Document) -> pb.Case:
-    """A stored case as its message."""
+def message(call: rpc.Call, case: Document) -> pb.Case:
+    """A stored case as the caller may see it."""
     due = case.get("due_at")
     deadline = clock.moment(due) if due is not None else None
-    return codec.from_plain(
-        pb.Case, {**case, "case_id": case["_id"], "open_time": case["opened_at"], "deadline": deadline}
-    )
+    shown = {**queries.shown(commands.party(call.actor), case), "case_id": case["_id"], "open_time": case["opened_at"]}
+    return codec.from_plain(pb.Case, {**shown, "deadline": deadline})
 
 
 SERVER: Final = rpc.Service("disputes", pb.DESCRIPTOR.services_by_name["DisputesService"], DisputesService, COLLECTIONS)

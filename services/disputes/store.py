@@ -44,9 +44,9 @@ class Store:
         """The case that is open on an order."""
         return self.cases.find_one({"open_order": order_id})
 
-    def cases_of_order(self, order_id: str) -> int:
-        """How many cases an order has had."""
-        return self.cases.count_documents({"order_id": order_id}, limit=20)
+    def cases_of_order(self, order_id: str) -> list[Document]:
+        """The cases an order has had: ids, what they refunded (fen), and whether they are open (``open_order``)."""
+        return list(self.cases.find({"order_id": order_id}, {"refunded": 1, "open_order": 1}))
 
     def page(self, filters: dict[str, Any], size: int, token: str) -> tuple[list[Document], str]:
         """A page of cases, newest first, and the token of the next. Filters are equalities on indexed fields."""
