@@ -73,10 +73,12 @@ def _pairs(report: Report) -> Table:
     usual = ("done", "stale", "recorded")
     seen = {verdict for pair in report.pairs for verdict in pair.verdicts}
     columns = (*usual, *sorted(seen - set(usual)))
-    table = Table("event", "handler", title="events in the logs, decided again")
+    table = Table(title="events in the logs, decided again")
+    for name in ("event", "handler"):
+        table.add_column(name, overflow="fold")
     for name in ("events", *columns):
         table.add_column(name, justify="right")
     for pair in report.pairs:
         counts = (str(pair.verdicts[name] or "") for name in columns)
-        table.add_row(pair.event_type, pair.handler, str(pair.verdicts.total()), *counts)
+        table.add_row(pair.event_type.removeprefix("jishi."), pair.handler, str(pair.verdicts.total()), *counts)
     return table

@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -74,9 +73,7 @@ class Standing:
         house.follow("a3", 5)
         self.job = house.send("a1")
         self.subscription_job = house.send("a3")
-        clock.see(clock.offset_ms() + int(timedelta(days=1).total_seconds() * 1000))
-        house.database("jishi")["clock"].update_one({"_id": "sandbox"}, {"$set": {"offset_ms": clock.offset_ms()}})
-        house.settle()
+        house.pass_time(days=1)
         house.follow("a1", 10, "new")
         house.send("a1")
         self.awaiting, _ = house.place("b8", (cup, 1))

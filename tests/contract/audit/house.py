@@ -5,6 +5,7 @@ Only the payment channel is played: it says yes. What it makes are the documents
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from jishi.catalog.v1 import products_pb2
@@ -235,6 +236,28 @@ class House:
         """The merchant agrees to the claim."""
         merchant = Party("merchant", order["shop_id"], order["shop_id"])
         disputes.accept(self.disputes, self.cause(), merchant, case_id)
+        self.settle()
+
+    def rule(self, order: Document, case_id: str, amount: int, payer: str) -> None:
+        """The merchant refuses, the buyer asks the platform, which rules a partial refund."""
+        merchant = Party("merchant", order["shop_id"], order["shop_id"])
+        disputes.refuse(self.disputes, self.cause(), merchant, case_id, "没有坏", ["照片"])
+        buyer = Party("buyer", order["buyer_id"], order["buyer_id"])
+        disputes.escalate(self.disputes, self.cause(), buyer, case_id, "坏了")
+        ruling = {"liability": "merchant", "remedy": "refund_partial", "amount": amount, "payer": payer}
+        ruling |= {"reason_code": "damaged", "reasoning": "照片"}
+        disputes.rule(self.disputes, self.cause(), Party("platform", "arbitrator"), case_id, ruling)
+        self.settle()
+
+    def withdraw(self, order: Document, case_id: str) -> None:
+        buyer = Party("buyer", order["buyer_id"], order["buyer_id"])
+        disputes.withdraw(self.disputes, self.cause(), buyer, case_id)
+        self.settle()
+
+    def pass_time(self, **span: float) -> None:
+        """Move the sandbox's clock and run what has come due."""
+        clock.see(clock.offset_ms() + int(timedelta(**span).total_seconds() * 1000))
+        self.database("jishi")["clock"].update_one({"_id": "sandbox"}, {"$set": {"offset_ms": clock.offset_ms()}})
         self.settle()
 
     # ---------------------------------------------------------------------------------------------------------------- broadcasts
