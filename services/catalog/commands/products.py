@@ -130,6 +130,7 @@ def bulk_update_stock(store: Store, cause: Cause, shop_id: str, items: list[Delt
     found = _sized(len(items), shop)
     if found:
         raise Refusal("INVALID_ARGUMENT", f"{found[0].field}: {found[0].message}", tuple(found))
+    most = limits(shop.now).stock
     rows = [_movement(shop, cause, number, item) for number, item in enumerate(items)]
     own = {
         identity
@@ -139,7 +140,7 @@ def bulk_update_stock(store: Store, cause: Cause, shop_id: str, items: list[Delt
     before = {row["_id"]: row for row in store.movements.find({"_id": {"$in": [row["_id"] for row in rows]}})}
     results: dict[int, Document] = {}
     for number, (item, row) in enumerate(zip(items, rows, strict=True)):
-        refusal = _refused(item, own)
+        refusal = _refused(item, own, most)
         if refusal:
             results[number] = _answer(item, row, *refusal)
         elif row["_id"] in before:
@@ -164,10 +165,12 @@ def _movement(shop: Shop, cause: Cause, number: int, item: Delta) -> Document:
     }
 
 
-def _refused(item: Delta, own: set[str]) -> tuple[str, str] | None:
+def _refused(item: Delta, own: set[str], most: int) -> tuple[str, str] | None:
     if item.sku_id not in own:
         return "NOT_FOUND", f"the shop has no SKU {item.sku_id}"
-    return ("INVALID_ARGUMENT", "delta must not be 0") if item.delta == 0 else None
+    if item.delta == 0 or abs(item.delta) > most:
+        return "INVALID_ARGUMENT", f"delta must lie between -{most} and {most} and not be 0"
+    return None
 
 
 def _written(store: Store, rows: list[Document]) -> bool:

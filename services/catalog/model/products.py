@@ -52,6 +52,7 @@ class Limits:
     skus: int
     name: int
     text: int
+    property: int
     url: int
     value: int
     images: int
@@ -59,6 +60,7 @@ class Limits:
     properties: int
     price: int
     stock: int
+    measure: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,7 @@ def _head(draft: ProductDraft, limits: Limits) -> list[Problem]:
         ("images", len(draft.images), limits.images),
         ("detail", len(draft.detail), limits.blocks),
         ("properties", len(draft.properties), limits.properties),
+        ("detail", sum(len(content) for _, content in draft.detail), limits.text),
     )
     problems += [
         Problem(name, "TOO_LONG", f"{size} is more than the {most} allowed; shorten it")
@@ -229,18 +232,20 @@ def _head(draft: ProductDraft, limits: Limits) -> list[Problem]:
     for number, (kind, content) in enumerate(draft.detail):
         if kind == "image":
             problems += _url(f"detail[{number}].image", content, limits)
-        elif len(content) > limits.text:
-            message = f"{len(content)} characters are more than the {limits.text} allowed; shorten it"
-            problems.append(Problem(f"detail[{number}].text", "TOO_LONG", message))
-    if (
-        draft.freight.kind not in ("free", "flat")
-        or draft.freight.fee < 0
-        or (draft.freight.kind == "free" and draft.freight.fee)
-    ):
-        problems.append(Problem("freight", "FREIGHT_INVALID", "freight is free, or flat with a fee of at least 0"))
-    if draft.buy_limit < 0:
-        problems.append(Problem("buy_limit", "OUT_OF_RANGE", "the buy limit is 0 (none) or more"))
+    if any(len(name) > limits.value or len(value) > limits.property for name, value in draft.properties):
+        message = f"a property has a name of at most {limits.value} and a value of at most {limits.property} characters"
+        problems.append(Problem("properties", "TOO_LONG", message))
+    if not _is_freight(draft.freight, limits):
+        message = f"freight is free, or flat with a fee between 0 and {limits.price}"
+        problems.append(Problem("freight", "FREIGHT_INVALID", message))
+    if not 0 <= draft.buy_limit <= limits.stock:
+        message = f"the buy limit lies between 0 (none) and {limits.stock}"
+        problems.append(Problem("buy_limit", "OUT_OF_RANGE", message))
     return problems
+
+
+def _is_freight(freight: Freight, limits: Limits) -> bool:
+    return freight == Freight() or (freight.kind == "flat" and 0 <= freight.fee <= limits.price)
 
 
 def _axes(draft: ProductDraft, limits: Limits) -> list[Problem]:
@@ -286,8 +291,9 @@ def _sku_problems(path: str, sku: SkuDraft, limits: Limits) -> list[Problem]:
         problems.append(Problem(f"{path}.original_price", "PRICE_ABOVE_ORIGINAL", message))
     if sku.quantity is not None and not 0 <= sku.quantity <= limits.stock:
         problems.append(Problem(f"{path}.quantity", "OUT_OF_RANGE", f"stock must lie between 0 and {limits.stock}"))
-    if sku.weight_g < 0 or sku.volume_cm3 < 0:
-        problems.append(Problem(f"{path}.weight_g", "OUT_OF_RANGE", "weight and volume cannot be negative"))
+    if not 0 <= sku.weight_g <= limits.measure or not 0 <= sku.volume_cm3 <= limits.measure:
+        message = f"weight (g) and volume (cm³) lie between 0 and {limits.measure}"
+        problems.append(Problem(f"{path}.weight_g", "OUT_OF_RANGE", message))
     if any(len(value) > limits.value for value in (*sku.values, sku.merchant_sku, sku.barcode)):
         problems.append(
             Problem(f"{path}.values", "TOO_LONG", f"option values and codes have at most {limits.value} characters")
