@@ -189,7 +189,7 @@ class Crew:
         for jobs in self._jobs:
             try:
                 wanted += [(jobs, job, row) for job, row in jobs.claimable()]
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a loop must go on
                 if not is_away(error):
                     _log.exception("jobs failed", service=jobs.service)
         wanted.sort(key=lambda found: int(found[2]["next_at"]))
@@ -215,7 +215,7 @@ class Crew:
             lease = jobs.claim(job, row, give_up)
             if lease is not None:
                 jobs.run(job, lease)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the thread's last word
             if not is_away(error):
                 _log.exception("job lost", job=job.name, id=row["_id"])
         finally:
@@ -240,6 +240,7 @@ def run(settings: Settings, declared: Mapping[str, Sequence[Job]], name: str) ->
     client = mongo.connect(settings, pool=settings.jobs_threads + 4)
     shared = mongo.database(client, settings, "jishi")
     clock.follow(shared, process, "jobs")
+    mongo.release_abandoned(client, settings)
     jobs = [
         Jobs(service, mongo.database(client, settings, service), own, Presence(service, process, "jobs"))
         for service, own in declared.items()

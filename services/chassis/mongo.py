@@ -99,6 +99,16 @@ def connect(settings: Settings, *, pool: int = 64, timeout_s: float = 3.0) -> Cl
     return MongoClient(settings.mongo_uri, **options)
 
 
+def release_abandoned(client: Client, settings: Settings) -> None:
+    """Abort the transactions that killed processes left open; every process of the stack does so when it starts.
+
+    The embedded database keeps them and their locks for a minute or longer, and lets other writers wait. One that a live process
+    runs at that moment is tried again by ``commit``. A real MongoDB looks after this by itself and is left alone.
+    """
+    if settings.embedded:
+        client.admin.command("killAllSessions", [])
+
+
 def database(client: Client, settings: Settings, service: str) -> Database:
     """The database of ``service``; ``"jishi"`` is the small shared one (sandbox clock, processes, node-wide leases)."""
     if settings.embedded:

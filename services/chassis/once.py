@@ -161,30 +161,28 @@ class Intake:
         pause = min(max(EARLY_FIRST_MS, (now - since) // 2), EARLY_MOST_MS)
         entity = attempt.handler.entity(attempt.event)
         self._awaited |= {entity}
-        row = {"state": "waiting", "early": True, "entity": entity, "next_at": now + pause}
-        fresh = self._record(attempt, row, ()) and attempt.row is None
-        if fresh:
-            row_id = self.row_id(attempt)
-            handler = attempt.handler
-            if handler.decide(handler.load(self.database, attempt.event), attempt.event).verdict is not Verdict.EARLY:
-                self._rows.update_one({"_id": row_id, "state": "waiting"}, {"$set": {"next_at": clock.wall_ms()}})
-                self.wake.set()
-        elif (
-            attempt.row
-            and now - since > policy.load("chassis").span("early_alarm", clock.wall()).total_seconds() * 1000
-        ):
-            _log.error(
-                "event has waited too long", row=self.row_id(attempt), entity=entity, minutes=(now - since) // 60_000
-            )
+        row: Document = {"state": "waiting", "early": True, "entity": entity, "next_at": now + pause}
+        late = now - since > policy.load("chassis").span("early_alarm", clock.wall()).total_seconds() * 1000
+        if late:
+            row["alarmed_at"] = clock.wall()
+            _log.error("event waits too long", row=self.row_id(attempt), entity=entity, minutes=(now - since) // 60_000)
+        if self._record(attempt, row, ()) and attempt.row is None:
+            self._decide_once_more(attempt)
         return Result.EARLY
+
+    def _decide_once_more(self, attempt: Attempt) -> None:
+        handler, event = attempt.handler, attempt.event
+        if handler.decide(handler.load(self.database, event), event).verdict is not Verdict.EARLY:
+            waiting = {"_id": self.row_id(attempt), "state": "waiting"}
+            self._rows.update_one(waiting, {"$set": {"next_at": clock.wall_ms()}})
+            self.wake.set()
 
     def _failed(self, attempt: Attempt, error: Exception) -> Result:
         told = f"{type(error).__name__}: {error}"[:_ERROR_CHARACTERS]
         chassis, wall = policy.load("chassis"), clock.wall()
         row = attempt.row or self._rows.find_one({"_id": self.row_id(attempt)}) or {}
-        busy = (
-            isinstance(error, Refusal) and error.reason == "BACKLOG_FULL"
-        )  # the broker is away: not the event's fault
+        # A full outbox means that the broker is away: not this event's fault.
+        busy = isinstance(error, Refusal) and error.reason == "BACKLOG_FULL"
         attempts = row.get("attempts", 0) + (0 if busy else 1)
         if attempts >= chassis.value("delivery_attempts", wall):
             return self.park(attempt, told, attempts)

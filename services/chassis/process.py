@@ -65,6 +65,7 @@ def _servers(services: Sequence[str], name: str) -> None:
     declared = [importlib.import_module(f"services.{service}.server").SERVER for service in services]
     with mongo.connect(settings(), pool=4) as client:
         clock.follow(mongo.database(client, settings(), "jishi"), presence.process_name(), "server")
+        mongo.release_abandoned(client, settings())
         rpc.serve(declared, settings())
 
 

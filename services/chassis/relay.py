@@ -164,7 +164,7 @@ class Relay:
                 self._turn()
             except BrokerAwayError as error:
                 self._pause(stopping, "broker away", error)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a loop must go on
                 if not is_away(error):
                     _log.exception("relay failed", service=self._presence.service)
                 self._pause(stopping, "database away" if is_away(error) else "failing", error)

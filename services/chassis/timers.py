@@ -60,7 +60,7 @@ class Timers:
             fired = 0
             try:
                 fired = self.sweep()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a loop must go on
                 self._presence.stuck("timers", f"{type(error).__name__}")
                 if not is_away(error):
                     _log.exception("timers failed", service=self._service)

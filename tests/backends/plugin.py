@@ -177,6 +177,7 @@ def _world(mongo_uri, amqp_uri, embedded, tmp_path, monkeypatch) -> Iterator[Wor
     client.close()
     settings.cache_clear()
     with MongoClient[dict[str, Any]](mongo_uri) as cleaner:
+        mongo.release_abandoned(cleaner, own)  # of processes the test killed
         for name in cleaner.list_database_names():
             if name.startswith(prefix):
                 cleaner.drop_database(name)

@@ -15,7 +15,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
     import services.chassis.amqp.patch  # noqa: F401
 
-from services.chassis import commit, subscriptions
+from services.chassis import clock, commit, subscriptions
 from services.chassis.decisions import DONE, EARLY, Change, Decision, Fact, apply
 from services.chassis.mongo import Collection
 from services.chassis.reacting import Handler, Timer, Worker, on_document
@@ -60,7 +60,7 @@ def write_entry(delivery, _state, _decision) -> None:
     database, event = delivery.database, delivery.event
     database["totals"].update_one({"_id": "all"}, {"$setOnInsert": {"sum": 0}}, upsert=True)
     transaction = commit.Transaction(database.client).handled(database, delivery.row_id, waited=delivery.waited)
-    transaction.insert(database["entries"], {"_id": event.id, "amount": event.data["amount"]})
+    transaction.insert(database["entries"], {"_id": event.id, "amount": event.data["amount"], "at": clock.wall_ms()})
     transaction.update(database["totals"], {"_id": "all"}, {"$inc": {"sum": event.data["amount"]}})
     transaction.commit()
 

@@ -127,7 +127,7 @@ class ConfirmedPublisher:
         else:
             self._unconfirmed.discard(tag)
 
-    def _on_nack(self, tag: int, multiple: bool) -> None:
+    def _on_nack(self, _tag: int, _multiple: bool) -> None:
         self._refused = True
 
 

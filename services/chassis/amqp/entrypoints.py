@@ -33,7 +33,7 @@ class EventQueues(QueueConsumer):
         settings: Settings = self.container.config[CONFIG_SETTINGS]
         return broker.connect(settings, heartbeat=broker.HEARTBEAT_S)
 
-    def get_consumers(self, consumer_cls: Callable[..., Any], channel: Any) -> list[Any]:
+    def get_consumers(self, consumer_cls: Callable[..., Any], _channel: Any) -> list[Any]:
         """One consumer a queue; called after every connection."""
         self._consumers = {
             provider: consumer_cls(
@@ -79,7 +79,9 @@ class EventConsumer(Consumer):
         except ContainerBeingKilled:
             self.presence.end()
 
-    def handle_result(self, message: Any, worker_ctx: Any, result: Any = None, exc_info: Any = None) -> tuple[Any, Any]:
+    def handle_result(
+        self, message: Any, _worker_ctx: Any, result: Any = None, exc_info: Any = None
+    ) -> tuple[Any, Any]:
         """Called by nameko when the method has returned or raised."""
         if exc_info is None:
             self.queue_consumer.ack_message(message)

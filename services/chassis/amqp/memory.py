@@ -36,13 +36,14 @@ class Transport(memory.Transport):
 
     Channel = Channel
 
-    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+    def drain_events(self, _connection: Any, timeout: float | None = None) -> None:
         """Deliver one message. Raises TimeoutError when none comes within ``timeout`` seconds."""
         until = None if timeout is None else time.monotonic() + timeout
         while True:
             with _changed:
                 try:
-                    return self.cycle.get(self._deliver, timeout=timeout)
+                    self.cycle.get(self._deliver, timeout=timeout)
+                    return
                 except Empty:
                     left = None if until is None else until - time.monotonic()
                     if left is not None and left <= 0:

@@ -125,7 +125,7 @@ class Desk:
             self.intake.wake.clear()
             try:
                 self.intake.sweep()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a loop must go on
                 self.presence.stuck("retries", type(error).__name__)
                 if not is_away(error):
                     _log.exception("retries failed", service=self.worker.service)
@@ -162,6 +162,7 @@ class Process:
         for address in {self.settings.bell.get(desk.worker.service, "") for desk in self.desks} - {""}:
             eventlet.spawn_n(bell.listen, address, self._stopping.is_set)
         clock.follow(self.shared, self.name, "worker")
+        mongo.release_abandoned(self.client, self.settings)
         self._runner.start()
         told = eventlet.spawn(self._report)
         _log.info("working", services=[desk.worker.service for desk in self.desks], broker=_scheme(self.settings))
