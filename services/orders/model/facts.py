@@ -77,6 +77,7 @@ def completed(order: Values, by: str) -> Fact:
             "currency": order["currency"],
             "commission_bp": order["commission_bp"],
             "commission_policy": order["commission_policy"],
+            "goods_amount": order["goods_amount"],
             "completed_at": order["completed_at"],
             "by": by,
         },

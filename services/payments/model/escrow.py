@@ -130,8 +130,8 @@ def refund_entry(refund: Refund, postings: tuple[Posting, ...]) -> Entry:
 def order_completed(books: Books, data: Mapping[str, Any]) -> Plan | Decision:
     """``orders.order.completed``: what is left in escrow goes to the shop, less the commission frozen at sale.
 
-    With an open case the shop's part goes into its hold. The commission is taken of what is settled, so a refund before
-    settlement gives its part of it back.
+    With an open case the shop's part goes into its hold. The commission is of the goods' price, not of freight, and of what is
+    settled: a refund before settlement gives its part of it back.
     """
     payable, order_id = books.payable, data["order_id"]
     if payable is None or payable["state"] != "paid":
@@ -143,7 +143,8 @@ def order_completed(books: Books, data: Mapping[str, Any]) -> Plan | Decision:
     if share["state"] != "escrow":
         return DONE if share["state"] == "settled" else STALE  # stale: all of it went back to the buyer
     left, shop_id = share["escrow"], share["shop_id"]
-    commission = money.share(left, data["commission_bp"])
+    goods = min(data.get("goods_amount", share["amount"]), share["amount"])
+    commission = money.share(left * goods // share["amount"], data["commission_bp"]) if left else 0
     case_id = open_case(payable, order_id)
     pocket = ledger.hold(shop_id, case_id) if case_id else ledger.available(shop_id)
     parts = ((ledger.escrow(order_id), -left), (pocket, left - commission), (ledger.FEE, commission))
