@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from services.chassis.settings import SERVICES
 from tests.backends.processes import ServerProcess, free_port
 
 WITHIN_S = 60
+EVERYBODY = (*SERVICES, "embedded")
 EVENTS = {"eventlet", "nameko", "kombu", "amqp"}
 CALLS = {"grpc", "grpc_health", "grpc_reflection", "grpc_status"}
 TELL = """
@@ -56,7 +57,7 @@ def start(memory_world, tmp_path):
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(TELL, encoding="utf-8")
     clock.open_sandbox(memory_world.database("jishi"))
-    begun = []
+    everything = []
 
     def run(name: str, arguments: list[str], is_up: Callable[[], bool], **environment: str) -> Started:
         told = tmp_path / f"{name}.json"
@@ -64,11 +65,11 @@ def start(memory_world, tmp_path):
         every = {**os.environ, **memory_world.environment, **own, **environment}
         process = ServerProcess([sys.executable, "-m", *arguments], every, tmp_path / f"{name}.log")
         process.start()
-        begun.append(Started(name, process, told, is_up))
-        return begun[-1]
+        everything.append(Started(name, process, told, is_up))
+        return everything[-1]
 
     yield run
-    for one in begun:
+    for one in everything:
         one.process.signal_group(signal.SIGKILL)
 
 
@@ -80,18 +81,26 @@ def listens(port: int) -> Callable[[], bool]:
     return is_up
 
 
-def reports(world, collection: str, **wanted: str) -> Callable[[], bool]:
-    """Whether a process has written its row into the shared database."""
-    return lambda: world.database("jishi")[collection].find_one(wanted) is not None
+def begun(world, role: str) -> Callable[[], bool]:
+    """Whether all of this role have told that they work: they follow the clock, and workers have reported for each service."""
+    shared = world.database("jishi")
+
+    def is_up() -> bool:
+        follow = shared["processes"].count_documents({"role": role})
+        reported = set(shared["quiet"].distinct("process", {"role": role}))
+        return follow >= len(EVERYBODY) and (role != "worker" or len(reported) >= len(EVERYBODY))
+
+    return is_up
 
 
 def test_servers_load_no_eventlet(start):
-    ports = {service: free_port() for service in SERVICES}
-    listen = json.dumps({service: f"127.0.0.1:{port}" for service, port in ports.items()})
-    started = [
-        start(f"{service}-server", [f"services.{service}", "server"], listens(ports[service]), JISHI_LISTEN=listen)
-        for service in SERVICES
-    ]
+    started = []
+    for name in EVERYBODY:
+        ports = {service: free_port() for service in SERVICES}
+        listen = json.dumps({service: f"127.0.0.1:{port}" for service, port in ports.items()})
+        role = "servers" if name == "embedded" else "server"
+        is_up = listens(ports[name if name in ports else SERVICES[-1]])
+        started.append(start(f"{name}-server", [f"services.{name}", role], is_up, JISHI_LISTEN=listen))
     for one in started:
         found = one.packages()
         assert "grpc" in found, f"{one.name} serves nothing"
@@ -99,36 +108,28 @@ def test_servers_load_no_eventlet(start):
 
 
 def test_workers_load_no_grpc(start, memory_world):
-    started = [
-        start(
-            f"{service}-worker",
-            [f"services.{service}", "worker"],
-            reports(memory_world, "quiet", service=service, role="worker"),
-        )
-        for service in SERVICES
-    ]
-    for one in started:
-        found = one.packages()
+    is_up = begun(memory_world, "worker")
+    started = [start(f"{name}-worker", [f"services.{name}", "worker"], is_up) for name in EVERYBODY]
+    for found, one in all_packages(started):
         assert {"eventlet", "nameko"} <= found, f"{one.name} hears nothing"
         assert not found & CALLS, one.name
 
 
 def test_jobs_load_neither(start, memory_world):
-    started = [
-        start(
-            f"{service}-jobs", [f"services.{service}", "jobs"], lambda: all_follow(memory_world, "jobs", len(SERVICES))
-        )
-        for service in SERVICES
-    ]
-    for one in started:
-        found = one.packages()
+    is_up = begun(memory_world, "jobs")
+    started = [start(f"{name}-jobs", [f"services.{name}", "jobs"], is_up) for name in EVERYBODY]
+    for found, one in all_packages(started):
         assert "pymongo" in found
         assert not found & (EVENTS | CALLS), one.name
 
 
-def all_follow(world, role: str, count: int) -> bool:
-    """Whether so many processes of a role follow the clock."""
-    return world.database("jishi")["processes"].count_documents({"role": role}) >= count
+def all_packages(started: list[Started]) -> Iterator[tuple[set[str], Started]]:
+    """Wait until all are up before the first is stopped: those that stop in order take their rows away."""
+    for one in started:
+        one.process.wait_ready(one.is_up, seconds=WITHIN_S)
+    for one in started:
+        one.is_up = lambda: True
+        yield one.packages(), one
 
 
 def test_the_gateway_and_the_channel_load_no_eventlet(start):
