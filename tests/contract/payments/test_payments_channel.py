@@ -12,7 +12,7 @@ from services.payments.model.payable import Success
 from services.payments.provider import Channel
 from services.payments.store.posting import collected
 from tests.backends.processes import wait_until
-from tests.contract.payments.conftest import BUYER
+from tests.contract.payments.house import BUYER
 
 MINUTE_MS = 60_000
 

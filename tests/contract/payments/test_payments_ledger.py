@@ -13,7 +13,7 @@ from services.payments import commands, jobs, queries
 from services.payments.model.payable import Success
 from services.payments.store import FOLD_BATCH, Store
 from services.payments.store.posting import collected
-from tests.contract.payments.conftest import BUYER, SHOP
+from tests.contract.payments.house import BUYER, SHOP
 
 CASE = {"case_id": "case_1", "buyer_id": BUYER, "kind": "refund_only"}
 OPENED = "jishi.disputes.case.opened.v1"
