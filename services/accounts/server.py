@@ -5,6 +5,7 @@ from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
 from jishi.accounts.v1 import accounts_pb2 as pb
+from jishi.accounts.v1 import people_pb2, shops_pb2
 
 from services.accounts import queries
 from services.accounts.commands import credentials, merchants, people, sandbox, tokens
@@ -63,69 +64,71 @@ class AccountsService:
 
     # ------------------------------------------------------------------------------------------------ accounts and shops
 
-    def RegisterAccount(self, call: rpc.Call, request: pb.RegisterAccountRequest) -> pb.RegisterAccountResponse:
+    def RegisterAccount(
+        self, call: rpc.Call, request: shops_pb2.RegisterAccountRequest
+    ) -> shops_pb2.RegisterAccountResponse:
         """A new official account."""
         outcome, secret = merchants.register_account(self._house, call.cause, codec.to_plain(request))
         account = outcome.document
         values = {"account_id": account["_id"], "appid": account["appid"], "secret": secret}
-        return _answer(call, pb.RegisterAccountResponse, outcome, values)
+        return _answer(call, shops_pb2.RegisterAccountResponse, outcome, values)
 
-    def GetAccount(self, call: rpc.Call, request: pb.GetAccountRequest) -> pb.GetAccountResponse:  # noqa: ARG002
+    def GetAccount(self, call: rpc.Call, request: shops_pb2.GetAccountRequest) -> shops_pb2.GetAccountResponse:  # noqa: ARG002
         """One official account; the pipeline has checked whose."""
         account = queries.with_id(queries.account(self._store, request.account_id), "account_id")
-        return codec.from_plain(pb.GetAccountResponse, {"account": account})
+        return codec.from_plain(shops_pb2.GetAccountResponse, {"account": account})
 
-    def UpdateAccount(self, call: rpc.Call, request: pb.UpdateAccountRequest) -> pb.UpdateAccountResponse:
+    def UpdateAccount(self, call: rpc.Call, request: shops_pb2.UpdateAccountRequest) -> shops_pb2.UpdateAccountResponse:
         """Verification, payment, warm-up, name."""
         wanted = codec.to_plain(request)
         outcome = merchants.update_account(self._house, call.cause, wanted.pop("account_id"), wanted)
         account = queries.with_id({**outcome.document, **(outcome.answer or {})}, "account_id")
-        return _answer(call, pb.UpdateAccountResponse, outcome, {"account": account})
+        return _answer(call, shops_pb2.UpdateAccountResponse, outcome, {"account": account})
 
-    def ApplyForShop(self, call: rpc.Call, request: pb.ApplyForShopRequest) -> pb.ApplyForShopResponse:
+    def ApplyForShop(self, call: rpc.Call, request: shops_pb2.ApplyForShopRequest) -> shops_pb2.ApplyForShopResponse:
         """An application for the account's one shop."""
         values = codec.to_plain(request)
         outcome = merchants.apply_for_shop(self._house, call.cause, call.caller.account_id, values)
-        return _shop(call, pb.ApplyForShopResponse, outcome)
+        return _shop(call, shops_pb2.ApplyForShopResponse, outcome)
 
-    def ApproveShop(self, call: rpc.Call, request: pb.ApproveShopRequest) -> pb.ApproveShopResponse:
+    def ApproveShop(self, call: rpc.Call, request: shops_pb2.ApproveShopRequest) -> shops_pb2.ApproveShopResponse:
         """Applied → open."""
         outcome = merchants.step_shop(self._house, call.cause, request.shop_id, "approve")
-        return _shop(call, pb.ApproveShopResponse, outcome)
+        return _shop(call, shops_pb2.ApproveShopResponse, outcome)
 
-    def RejectShop(self, call: rpc.Call, request: pb.RejectShopRequest) -> pb.RejectShopResponse:
+    def RejectShop(self, call: rpc.Call, request: shops_pb2.RejectShopRequest) -> shops_pb2.RejectShopResponse:
         """Applied → rejected."""
         outcome = merchants.step_shop(self._house, call.cause, request.shop_id, "reject", request.reason)
-        return _shop(call, pb.RejectShopResponse, outcome)
+        return _shop(call, shops_pb2.RejectShopResponse, outcome)
 
-    def SuspendShop(self, call: rpc.Call, request: pb.SuspendShopRequest) -> pb.SuspendShopResponse:
+    def SuspendShop(self, call: rpc.Call, request: shops_pb2.SuspendShopRequest) -> shops_pb2.SuspendShopResponse:
         """Open → suspended."""
         outcome = merchants.step_shop(self._house, call.cause, request.shop_id, "suspend", request.reason)
-        return _shop(call, pb.SuspendShopResponse, outcome)
+        return _shop(call, shops_pb2.SuspendShopResponse, outcome)
 
-    def ReopenShop(self, call: rpc.Call, request: pb.ReopenShopRequest) -> pb.ReopenShopResponse:
+    def ReopenShop(self, call: rpc.Call, request: shops_pb2.ReopenShopRequest) -> shops_pb2.ReopenShopResponse:
         """Suspended → open."""
         outcome = merchants.step_shop(self._house, call.cause, request.shop_id, "reopen")
-        return _shop(call, pb.ReopenShopResponse, outcome)
+        return _shop(call, shops_pb2.ReopenShopResponse, outcome)
 
-    def CloseShop(self, call: rpc.Call, request: pb.CloseShopRequest) -> pb.CloseShopResponse:
+    def CloseShop(self, call: rpc.Call, request: shops_pb2.CloseShopRequest) -> shops_pb2.CloseShopResponse:
         """Open or suspended → closed."""
         outcome = merchants.step_shop(self._house, call.cause, request.shop_id, "close", request.reason)
-        return _shop(call, pb.CloseShopResponse, outcome)
+        return _shop(call, shops_pb2.CloseShopResponse, outcome)
 
-    def GetShop(self, call: rpc.Call, request: pb.GetShopRequest) -> pb.GetShopResponse:
+    def GetShop(self, call: rpc.Call, request: shops_pb2.GetShopRequest) -> shops_pb2.GetShopResponse:
         """A shop's public card."""
         shop = queries.shop(self._store, call.caller, request.shop_id)
-        return codec.from_plain(pb.GetShopResponse, {"shop": queries.with_id(shop, "shop_id")})
+        return codec.from_plain(shops_pb2.GetShopResponse, {"shop": queries.with_id(shop, "shop_id")})
 
-    def ListShops(self, call: rpc.Call, request: pb.ListShopsRequest) -> pb.ListShopsResponse:  # noqa: ARG002
+    def ListShops(self, call: rpc.Call, request: shops_pb2.ListShopsRequest) -> shops_pb2.ListShopsResponse:  # noqa: ARG002
         """A page of shops."""
         values = codec.to_plain(request)
         filters = {"state": values["state"]} if values["state"] else {}
         after = paging.decode(request.page_token, filters)
         shops, last = queries.shops_page(self._store, filters, after, request.page_size)
         return codec.from_plain(
-            pb.ListShopsResponse,
+            shops_pb2.ListShopsResponse,
             {
                 "shops": [queries.with_id(shop, "shop_id") for shop in shops],
                 "next_page_token": paging.encode(filters, last) if last else "",
@@ -134,37 +137,37 @@ class AccountsService:
 
     # ------------------------------------------------------------------------------------------------ staff, apps, buyers
 
-    def CreateStaff(self, call: rpc.Call, request: pb.CreateStaffRequest) -> pb.CreateStaffResponse:
+    def CreateStaff(self, call: rpc.Call, request: people_pb2.CreateStaffRequest) -> people_pb2.CreateStaffResponse:
         """A member of the platform's staff."""
         values = codec.to_plain(request)
         staff_id, given = people.create_staff(self._house, call.cause, values["role"], values["name"])
-        return _with_token(call, pb.CreateStaffResponse, given, {"staff_id": staff_id})
+        return _with_token(call, people_pb2.CreateStaffResponse, given, {"staff_id": staff_id})
 
-    def DismissStaff(self, call: rpc.Call, request: pb.DismissStaffRequest) -> pb.DismissStaffResponse:
+    def DismissStaff(self, call: rpc.Call, request: people_pb2.DismissStaffRequest) -> people_pb2.DismissStaffResponse:
         """The end of a member's service."""
         outcome = people.dismiss_staff(self._house, call.cause, request.staff_id)
-        return _answer(call, pb.DismissStaffResponse, outcome, {})
+        return _answer(call, people_pb2.DismissStaffResponse, outcome, {})
 
-    def RegisterApp(self, call: rpc.Call, request: pb.RegisterAppRequest) -> pb.RegisterAppResponse:
+    def RegisterApp(self, call: rpc.Call, request: people_pb2.RegisterAppRequest) -> people_pb2.RegisterAppResponse:
         """A developer's app."""
         outcome, secret = people.register_app(self._house, call.cause, request.name, list(request.scopes))
         values = {"client_id": outcome.document["_id"], "client_secret": secret}
-        return _answer(call, pb.RegisterAppResponse, outcome, values)
+        return _answer(call, people_pb2.RegisterAppResponse, outcome, values)
 
-    def GrantApp(self, call: rpc.Call, request: pb.GrantAppRequest) -> pb.GrantAppResponse:
+    def GrantApp(self, call: rpc.Call, request: people_pb2.GrantAppRequest) -> people_pb2.GrantAppResponse:
         """An app installed on the merchant's shop."""
         scopes = list(request.scopes)
         outcome = people.grant_app(self._house, call.cause, request.shop_id, request.client_id, scopes)
-        return _answer(call, pb.GrantAppResponse, outcome, {"grant": outcome.document})
+        return _answer(call, people_pb2.GrantAppResponse, outcome, {"grant": outcome.document})
 
-    def RevokeGrant(self, call: rpc.Call, request: pb.RevokeGrantRequest) -> pb.RevokeGrantResponse:
+    def RevokeGrant(self, call: rpc.Call, request: people_pb2.RevokeGrantRequest) -> people_pb2.RevokeGrantResponse:
         """An app taken off the merchant's shop."""
         outcome = people.revoke_grant(self._house, call.cause, request.shop_id, request.client_id)
-        return _answer(call, pb.RevokeGrantResponse, outcome, {"grant": outcome.document})
+        return _answer(call, people_pb2.RevokeGrantResponse, outcome, {"grant": outcome.document})
 
-    def ListGrants(self, call: rpc.Call, request: pb.ListGrantsRequest) -> pb.ListGrantsResponse:  # noqa: ARG002
+    def ListGrants(self, call: rpc.Call, request: people_pb2.ListGrantsRequest) -> people_pb2.ListGrantsResponse:  # noqa: ARG002
         """The apps of the merchant's shop; the pipeline has checked whose."""
-        return codec.from_plain(pb.ListGrantsResponse, {"grants": self._store.grants_of(request.shop_id)})
+        return codec.from_plain(people_pb2.ListGrantsResponse, {"grants": self._store.grants_of(request.shop_id)})
 
     def ResolveOpenid(self, call: rpc.Call, request: pb.ResolveOpenidRequest) -> pb.ResolveOpenidResponse:
         """The openid of the buyer who asks, or for whom broadcast asks."""

@@ -89,10 +89,15 @@ def demo(
     only: Annotated[str, typer.Option(help="Chapters, comma separated; the opening is always told.")] = "",
 ) -> None:
     """Tell the whole story on a throw-away stack, through HTTP only; exits 1 when anything is off."""
+    from services.cli.demo.run import CHAPTERS
     from services.cli.demo.run import demo as tell
     from services.cli.stack import StackError
 
     chosen, given = [name for name in only.split(",") if name], os.environ
+    unknown = sorted(set(chosen) - set(CHAPTERS))
+    if unknown:
+        raise typer.BadParameter(f"no chapter {', '.join(unknown)}; there are {', '.join(CHAPTERS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the stack on the way out
     backends = {"mongo_uri": given.get("MONGO_URI", ""), "amqp_uri": given.get("AMQP_URI", "")}
     try:
         well = tell(products, chosen, Console(), **backends)
