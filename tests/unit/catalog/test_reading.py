@@ -1,5 +1,6 @@
 """Product files: both formats, encodings, and every refusal with its reason."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from services.catalog.jobs.importing import cells
 from services.catalog.jobs.importing.building import Context
+from services.catalog.jobs.importing.jishi import JISHI as OURS
 from services.catalog.jobs.importing.markup import detail_blocks
 from services.catalog.jobs.importing.reading import open_file
 from services.catalog.jobs.importing.text import CELL_LIMIT, UnreadableFileError
@@ -321,3 +323,22 @@ def test_real_exports_read_completely(name):
     found = items(path.read_bytes())
     assert len(found) == 20
     assert [item.problems for item in found if item.problems] == []
+
+
+def test_the_example_of_the_documentation_reads():
+    content = Path("docs/formats.md").read_text(encoding="utf-8").split("```csv\n")[1].split("```")[0]
+    (item,) = items(content, name="jishi-csv")
+    assert item.problems == ()
+    assert [sku.merchant_sku for sku in item.draft.skus] == ["TEA-1-100", "TEA-1-250"]
+
+
+def test_the_documentation_names_every_column_and_reason():
+    page = Path("docs/formats.md").read_text(encoding="utf-8")
+    for english, chinese in OURS.headers.values():
+        assert f"`{english}`" in page
+        assert chinese.rstrip("123") in page
+    sources = [*(HOME / "jobs/importing").glob("*.py"), HOME / "model/products.py", HOME / "model/imports.py"]
+    written = "".join(path.read_text(encoding="utf-8") for path in sources)
+    reasons = set(re.findall(r'"([A-Z]+_[A-Z_]+)"', written)) - {"INVALID_ARGUMENT", "WRONG_STATE"}
+    assert len(reasons) > 20
+    assert [reason for reason in sorted(reasons) if f"`{reason}`" not in page] == []
