@@ -27,8 +27,10 @@ def command(
 
     errors = Console(stderr=True, highlight=False)
     try:
-        with opened(data) as settings, errors.status("waiting until the stack is quiet") as status:
-            report = audit(settings, wait_s=wait, progress=lambda name: status.update(f"checking {name}"))
+        with opened(data) as (settings, stopped), errors.status("opening") as status:
+            report = audit(
+                settings, wait_s=wait, stopped=stopped, progress=lambda name: status.update(f"checking {name}")
+            )
     except NothingToAuditError as error:
         errors.print(f"jishi audit: {error}", markup=False)
         raise typer.Exit(2) from error

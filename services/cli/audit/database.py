@@ -24,10 +24,11 @@ class NothingToAuditError(RuntimeError):
 
 
 @contextmanager
-def opened(data: Path) -> Iterator[Settings]:
-    """Settings whose database answers: that of MONGO_URI, that of the stack running on ``data``, or the folder's own, started meanwhile.
+def opened(data: Path) -> Iterator[tuple[Settings, bool]]:
+    """(settings whose database answers, whether the stack is known to be stopped).
 
-    Raises NothingToAuditError.
+    It is the database of MONGO_URI, that of the stack running on ``data``, or else the folder's own, started meanwhile. Raises
+    NothingToAuditError.
     """
     with running.databases(data) as (client, settings):
         is_own = not os.environ.get("MONGO_URI") and (data / DATABASE).is_dir()
@@ -37,10 +38,10 @@ def opened(data: Path) -> Iterator[Settings]:
                 where = settings.mongo_uri.rsplit("@", maxsplit=1)[-1]
                 message = f"no database answers at {where}; set MONGO_URI, or name a stack's data folder with --data"
                 raise NothingToAuditError(message)
-            yield settings
+            yield settings, False
             return
-    with lock, _started(data.resolve(), settings) as stopped:
-        yield stopped
+    with lock, _started(data.resolve(), settings) as own:
+        yield own, True
 
 
 def _taken(data: Path) -> TextIO | None:

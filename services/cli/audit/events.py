@@ -18,11 +18,10 @@ from services.chassis.reacting import Worker
 from services.chassis.settings import SERVICES
 from services.chassis.subscriptions import Subscription
 from services.cli.audit.report import Finding, Pair, Wrong, compared
-from services.cli.audit.world import Check, World, scan
+from services.cli.audit.world import FAR_MS, Check, World, scan
 
 FINISHED: Final = frozenset({"done", "stale", "recorded", "dropped"})
 NOBODY: Final = "(nobody)"
-FAR_MS: Final = 1 << 62
 
 
 class Log:

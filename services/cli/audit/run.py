@@ -20,15 +20,18 @@ CHECKS: Final[tuple[Check, ...]] = (
 Progress = Callable[[str], Any]
 
 
-def audit(settings: Settings, *, wait_s: float = WAIT_S, progress: Progress = lambda _name: None) -> Report:
+def audit(
+    settings: Settings, *, wait_s: float = WAIT_S, stopped: bool = False, progress: Progress = lambda _name: None
+) -> Report:
     """Prove that nothing was lost or invented in the databases that ``settings`` name.
 
-    Where workers run it waits up to ``wait_s`` seconds until nothing is left to do, and says what is stuck otherwise. A stopped stack
-    is judged as it lies. ``progress`` hears the name of each check before it is made.
+    Where the stack runs it waits up to ``wait_s`` seconds until nothing is left to do, and says what is stuck otherwise. One that was
+    ``stopped``, or none of whose processes tells that it lives, is judged as it lies. ``progress`` hears the name of each check
+    before it is made.
     """
     client = mongo.connect(settings)
     try:
-        world = seen(client, settings)
+        world = seen(client, settings, stopped=stopped)
         stuck = Checked(
             "quiet", "Nothing is left to do: outboxes, queues, waiting deliveries, timers and jobs are empty."
         )

@@ -15,6 +15,8 @@ BATCH: Final = 500
 """Documents that are joined with those of another service at once."""
 GRACE_MS: Final = 10_000
 """What is due is late when nobody did it for so long."""
+FAR_MS: Final = 1 << 62
+"""Later than any time in milliseconds: the upper bound of a query that needs one."""
 T = TypeVar("T")
 
 
@@ -48,16 +50,17 @@ class World:
         return self.wall_ms - GRACE_MS
 
 
-def seen(client: Client, settings: Settings) -> World:
+def seen(client: Client, settings: Settings, *, stopped: bool = False) -> World:
     """The world as it is now. This process's business clock is moved to the sandbox's.
 
-    The clocks of a stopped stack go on while nobody runs its timers, so it is judged by the moment when its last worker was seen.
+    It is running while any process of it tells that it lives, unless the caller knows that it was ``stopped``. The clocks of a
+    stopped stack go on while nobody runs its timers, so it is judged by the moment when its last worker was seen.
     """
     shared = mongo.database(client, settings, "jishi")
     offset = clock.read_offset(shared)
     clock.see(offset)
-    alive = clock.wall_ms() - presence.LIVE_MS
-    running = shared["quiet"].count_documents({"role": "worker", "at": {"$gt": alive, "$lt": 2**62}}, limit=1) > 0
+    fresh = {"at": {"$gt": clock.wall_ms() - presence.LIVE_MS, "$lt": FAR_MS}}
+    running = not stopped and any(shared[rows].find_one(fresh) for rows in ("processes", "quiet"))
     last = max((row["at"] for row in shared["processes"].find({"role": "worker"}, {"at": 1})), default=0)
     return World(client, settings, clock.wall_ms() if running or not last else last, offset, running)
 

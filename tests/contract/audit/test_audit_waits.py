@@ -53,12 +53,21 @@ def test_a_stopped_stack_is_judged_by_when_its_worker_was_last_seen(house):
     house.place("b1", (tea, 1))
     house.settle()
     processes, wall = house.database("jishi")["processes"], clock.wall_ms()
-    later = {"role": "worker", "at": wall + 3_600_000}
-    processes.insert_one({"_id": "p", **later})
-    assert ("events.overdue" in {check for check, _ in violations(house)}) is True, "the order should have been closed"
+    processes.insert_one({"_id": "p", "role": "worker", "at": wall + 3_600_000, "offset_ms": clock.offset_ms()})
+    assert {check for check, _ in violations(house, stopped=True)} == {"events.overdue"}, (
+        "somebody should have closed it"
+    )
     processes.update_one({"_id": "p"}, {"$set": {"at": wall}})
-    assert violations(house) == []
-    assert seen(house.client, house.settings).wall_ms == wall
+    assert violations(house, stopped=True) == []
+    assert seen(house.client, house.settings, stopped=True).wall_ms == wall
+
+
+def test_a_stack_without_its_worker_is_not_called_stopped(house):
+    server = {"_id": "s", "role": "server", "at": clock.wall_ms() + 60_000, "offset_ms": clock.offset_ms()}
+    house.database("jishi")["processes"].insert_one(server)
+    report = audit(house.settings, wait_s=0.1)
+    assert report.running
+    assert "orders: relay: no live process looks after it" in {violation.found for violation in report.violations}
 
 
 def test_a_handler_without_decide_fails(house):
