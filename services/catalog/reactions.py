@@ -79,21 +79,11 @@ def apply_closed(delivery: Delivery, reservation: Document | None, _decision: De
             writes.take_back(store, transaction, sku_id, quantity)
         writes.count_purchases(store, transaction, reservation, lines, writes.Purchase.GIVE_BACK)
         transaction.insert(store.movements, *_movements(data, shop_id, wanted, "returned", 1))
-    elif reservation is None or not shop_id or shop_id not in reservation["parts"]:
-        shops = stock.held_parts(reservation) if reservation is not None and not shop_id else []
-        if shops:
-            _let_go(store, transaction, _known(reservation), shops, delivery.cause)
-        else:
-            _end_part(store, transaction, delivery, reservation, stock.RELEASED)
+    elif reservation is not None and (shops := stock.held_by(reservation, shop_id)):
+        _let_go(store, transaction, reservation, shops, delivery.cause)
     else:
-        _let_go(store, transaction, reservation, [shop_id], delivery.cause)
+        _end_part(store, transaction, delivery, reservation, stock.RELEASED)
     transaction.commit()
-
-
-def _known(reservation: Document | None) -> Document:
-    if reservation is None:
-        raise LookupError("a reservation")
-    return reservation
 
 
 def expire(database: Database, reservation: Document, _now: datetime, cause: Cause) -> None:
@@ -171,24 +161,26 @@ def _movements(
 # ------------------------------------------------------------------------------------------------------------------- chunks
 
 
-def load_chunk(database: Database, event: Event) -> tuple[Document | None, Document | None]:
+def load_chunk(database: Database, event: Event) -> dict[str, Document | None]:
     """The chunk and the copy of its shop."""
-    return database["chunks"].find_one({"_id": event.data["chunk_id"]}), database["shops"].find_one(
-        {"_id": event.data["shop_id"]}
-    )
+    data = event.data
+    return {
+        "chunk": database["chunks"].find_one({"_id": data["chunk_id"]}),
+        "shop": database["shops"].find_one({"_id": data["shop_id"]}),
+    }
 
 
-def decide_chunk(found: tuple[Document | None, Document | None], _event: Event) -> Decision:
+def decide_chunk(found: Mapping[str, Any], _event: Event) -> Decision:
     """See ``chunks.decide_counted``."""
-    return decide_counted(*found)
+    return decide_counted(found["chunk"], found["shop"])
 
 
-def apply_chunk(delivery: Delivery, found: tuple[Document | None, Document | None], _decision: Decision) -> None:
+def apply_chunk(delivery: Delivery, found: Mapping[str, Any], _decision: Decision) -> None:
     """The shop's categories gain or lose what the chunk says, once: the chunk remembers that it was counted."""
-    store, data, chunk = Store(delivery.database), delivery.event.data, found[0]
+    store, data = Store(delivery.database), delivery.event.data
     gains = {f"categories.{gain['category_id']}": gain["products"] for gain in data["categories"]}
     transaction = Transaction(store.client).handled(delivery.database, delivery.row_id, waited=delivery.waited)
-    transaction.change(store.chunks, _known(chunk), Change(set={"counted": True}), delivery.cause)
+    transaction.change(store.chunks, found["chunk"], Change(set={"counted": True}), delivery.cause)
     if gains:
         transaction.update(store.shops, {"_id": data["shop_id"]}, {"$inc": gains})
     transaction.commit()

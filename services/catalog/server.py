@@ -104,8 +104,8 @@ class CatalogService:
     ) -> products_pb2.BulkUpdateStockResponse:
         """Many changes of stock at once."""
         items = [products.Delta(item.sku_id, item.delta, item.request_id) for item in request.items]
-        results = products.bulk_update_stock(self._store, call.cause, request.shop_id, items)
-        return codec.from_plain(products_pb2.BulkUpdateStockResponse, {"results": results})
+        outcome = products.bulk_update_stock(self._store, call.cause, request.shop_id, items)
+        return _answer(call, products_pb2.BulkUpdateStockResponse, outcome, {"results": outcome.answer})
 
     def GetProduct(self, call: rpc.Call, request: products_pb2.GetProductRequest) -> products_pb2.GetProductResponse:
         """One product; what everybody sees is read once for many readers."""

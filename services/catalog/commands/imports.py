@@ -59,6 +59,7 @@ def create_import(store: Store, cause: Cause, options: Options, content: Iterato
         "policy": chosen,
         "max_errors": options.max_errors,
         "dry_run": options.dry_run,
+        "limits": policy.load(SERVICE).version("product_limits", shop.now),
         "file_name": options.file_name[:255],
         "file": {"id": file_id, "blocks": blocks, "bytes": size},
         "state": "queued",

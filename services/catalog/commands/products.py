@@ -1,5 +1,6 @@
 """Bulk upserts, stock changes, putting on sale and taking off."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -121,23 +122,39 @@ class Delta:
     request_id: str
 
 
-def bulk_update_stock(store: Store, cause: Cause, shop_id: str, items: list[Delta]) -> list[Document]:
-    """Add to or take from stock; a result for each item: {sku_id, request_id, ok, replayed, reason, message}.
+def bulk_update_stock(store: Store, cause: Cause, shop_id: str, items: list[Delta]) -> Outcome:
+    """Add to or take from stock. The answer has a result for each item: {sku_id, request_id, ok, replayed, reason, message}.
 
-    An item without a request_id counts under the call's own key. Raises Refusal INVALID_ARGUMENT for too many items.
+    An item without a request_id counts under the call's own key. Raises Refusal INVALID_ARGUMENT for too many items,
+    IDEMPOTENCY_KEY_REUSED.
     """
     shop = shop_of(store, shop_id)
     found = _sized(len(items), shop)
     if found:
         raise Refusal("INVALID_ARGUMENT", f"{found[0].field}: {found[0].message}", tuple(found))
-    most = limits(shop.now).stock
+    before = commit.answered(store.database, cause)
+    if before is not None:
+        return Outcome({}, before, replayed=True, changed=False)
     rows = [_movement(shop, cause, number, item) for number, item in enumerate(items)]
-    own = {
-        identity
-        for identity, row in store.stock_by_id({item.sku_id for item in items}).items()
-        if row["shop_id"] == shop_id
-    }
+    results = _known_results(store, shop, items, rows)
+    fresh = [number for number in range(len(items)) if number not in results]
+    together = {**results, **{number: _answer(items[number], rows[number]) for number in fresh}}
+    answer = [together[number] for number in range(len(items))]
+    transaction = Transaction(store.client).answer(store.database, cause, answer)
+    if not _written(store, transaction, [rows[number] for number in fresh]):
+        results.update({number: _alone(store, items[number], rows[number]) for number in fresh})
+        answer = [results[number] for number in range(len(items))]
+        with contextlib.suppress(Taken):  # the same call, running beside this one, was faster
+            Transaction(store.client).answer(store.database, cause, answer).commit()
+    return Outcome({}, answer)
+
+
+def _known_results(store: Store, shop: Shop, items: list[Delta], rows: list[Document]) -> dict[int, Document]:
+    """The items that need no writing: refused, or applied before."""
+    found = store.stock_by_id({item.sku_id for item in items})
+    own = {identity for identity, row in found.items() if row["shop_id"] == shop.shop_id}
     before = {row["_id"]: row for row in store.movements.find({"_id": {"$in": [row["_id"] for row in rows]}})}
+    most = limits(shop.now).stock
     results: dict[int, Document] = {}
     for number, (item, row) in enumerate(zip(items, rows, strict=True)):
         refusal = _refused(item, own, most)
@@ -145,12 +162,7 @@ def bulk_update_stock(store: Store, cause: Cause, shop_id: str, items: list[Delt
             results[number] = _answer(item, row, *refusal)
         elif row["_id"] in before:
             results[number] = _again(item, row, before[row["_id"]])
-    fresh = [number for number in range(len(items)) if number not in results]
-    if not _written(store, [rows[number] for number in fresh]):
-        results.update({number: _alone(store, items[number], rows[number]) for number in fresh})
-    else:
-        results.update({number: _answer(items[number], rows[number]) for number in fresh})
-    return [results[number] for number in range(len(items))]
+    return results
 
 
 def _movement(shop: Shop, cause: Cause, number: int, item: Delta) -> Document:
@@ -173,24 +185,22 @@ def _refused(item: Delta, own: set[str], most: int) -> tuple[str, str] | None:
     return None
 
 
-def _written(store: Store, rows: list[Document]) -> bool:
-    """Whether all of these movements could be made, in one transaction."""
-    transaction = Transaction(store.client)
+def _written(store: Store, transaction: Transaction, rows: list[Document]) -> bool:
+    """Whether all of these movements could be made, with what else is in the transaction."""
     for row in rows:
         enough: Document = {"available": {"$gte": -row["delta"]}} if row["delta"] < 0 else {}
         transaction.insert(store.movements, row)
         change = {"$inc": {"on_hand": row["delta"], "available": row["delta"]}}
         transaction.update(store.stock, {"_id": row["sku_id"], "shop_id": row["shop_id"], **enough}, change)
     try:
-        if rows:
-            transaction.commit()
+        transaction.commit()
     except (Shortfall, Taken):
         return False
     return True
 
 
 def _alone(store: Store, item: Delta, row: Document) -> Document:
-    if _written(store, [row]):
+    if _written(store, Transaction(store.client), [row]):
         return _answer(item, row)
     before = store.movements.find_one({"_id": row["_id"]})
     if before is not None:

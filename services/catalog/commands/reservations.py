@@ -75,6 +75,7 @@ def _prepare(
         "pay_by": pay_by,
         "lines": frozen,
         "parts": {line["shop_id"]: stock.HELD for line in frozen},
+        "policy": policy.load(SERVICE).version("reservation_grace", clock.business()),
         "first": [product_id for product_id in stock.limited(frozen) if product_id not in bought],
     }
     return commit.prepare(desk.store.reservations, row, cause, due=due)

@@ -105,7 +105,7 @@ def merchant_key(shop_id: str, merchant_sku: str) -> str:
 
 def says_anew(draft: ProductDraft, product: Document | None) -> bool:
     """Whether ``draft`` differs from what was said of the product last time."""
-    return product is None or bool(product["source"]["digest"] != draft.digest())
+    return product is None or bool(product["source"]["digest"] != draft.digest)
 
 
 def plan(
@@ -279,7 +279,7 @@ def _source(draft: ProductDraft, seen: Listing) -> dict[str, Any]:
         for sku, shown in zip(draft.skus, seen["skus"], strict=True)
         if sku.quantity is not None
     }
-    return {"digest": draft.digest(), "quantities": quantities}
+    return {"digest": draft.digest, "quantities": quantities}
 
 
 def _recount(out: Plan, category_id: int, by: int) -> None:

@@ -103,33 +103,23 @@ class ProductDraft:
     freight: Freight = Freight()
     listed: bool | None = None
 
-    def digest(self) -> str:
-        """A fingerprint of every value, quantities included: equal digests mean that nothing was said anew."""
-        skus = [
-            [
-                s.values,
-                s.price,
-                s.original_price,
-                s.quantity,
-                s.merchant_sku,
-                s.barcode,
-                s.image,
-                s.weight_g,
-                s.volume_cm3,
-            ]
-            for s in self.skus
-        ]
-        rest = [
-            self.images,
-            self.detail,
-            self.properties,
-            self.buy_limit,
-            self.freight.kind,
-            self.freight.fee,
-            self.listed,
-        ]
-        whole = [self.external_id, self.name, self.category_id, self.axes, skus, *rest]
-        return hashlib.sha256(json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+    digest: str = field(init=False, compare=False, default="")
+    """A fingerprint of every value, quantities included: equal digests mean that nothing was said anew."""
+
+    def __post_init__(self) -> None:
+        """Take the fingerprint once; it is asked for several times."""
+        object.__setattr__(self, "digest", _digest(self))
+
+
+def _digest(draft: ProductDraft) -> str:
+    skus = [
+        [s.values, s.price, s.original_price, s.quantity, s.merchant_sku, s.barcode, s.image, s.weight_g, s.volume_cm3]
+        for s in draft.skus
+    ]
+    freight = [draft.freight.kind, draft.freight.fee]
+    rest = [draft.images, draft.detail, draft.properties, draft.buy_limit, *freight, draft.listed]
+    whole = [draft.external_id, draft.name, draft.category_id, draft.axes, skus, *rest]
+    return hashlib.sha256(json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 
 
 def sku_key(axes: Iterable[str], values: Iterable[str]) -> str:

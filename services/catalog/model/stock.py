@@ -155,6 +155,11 @@ def held_parts(reservation: Mapping[str, Any]) -> list[str]:
     return [shop for shop, part in reservation["parts"].items() if part == HELD]
 
 
+def held_by(reservation: Mapping[str, Any], shop_id: str) -> list[str]:
+    """The shops whose lines are still held, or of these only ``shop_id`` where it is given."""
+    return [shop for shop in held_parts(reservation) if shop_id in ("", shop)]
+
+
 def lines_of(reservation: Mapping[str, Any], shops: Iterable[str]) -> list[Mapping[str, Any]]:
     """The lines of these shops."""
     wanted = set(shops)

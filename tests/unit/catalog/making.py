@@ -111,9 +111,8 @@ class House:
         return products.bulk_upsert(self.store, self.cause(key, body), shop, list(items), policy, max_errors)
 
     def restock(self, *deltas, key=None, shop=SHOP):
-        return products.bulk_update_stock(
-            self.store, self.cause(key), shop, [products.Delta(*delta) for delta in deltas]
-        )
+        items = [products.Delta(*delta) for delta in deltas]
+        return products.bulk_update_stock(self.store, self.cause(key), shop, items).answer
 
     def queue(
         self, content, *, name="shopify-csv", policy="reject_failed", max_errors=0, dry_run=False, key=None, shop=SHOP
