@@ -14,7 +14,6 @@ CLEARING: Final = "channel:clearing"
 BANK: Final = "bank:clearing"
 FEE: Final = "platform:fee"
 INDEMNITY: Final = "platform:indemnity"
-PENALTY: Final = "platform:penalty"
 SUSPENSE: Final = "suspense"
 """Money that belongs to nothing we know, on its way back or until a person looks (挂账)."""
 
@@ -22,11 +21,6 @@ SUSPENSE: Final = "suspense"
 def escrow(order_id: str) -> str:
     """The buyer's money, kept per order until its trade is over."""
     return f"order:{order_id}:escrow"
-
-
-def pending(shop_id: str) -> str:
-    """Settled to the shop but not yet available (T+n)."""
-    return f"shop:{shop_id}:pending"
 
 
 def available(shop_id: str) -> str:
