@@ -89,6 +89,12 @@ class Api:
         """Hang up, for all callers that share the connections."""
         self.line.client.close()
 
+    def __enter__(self) -> "Api":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def get(self, path: str, **params: Any) -> dict[str, Any]:
         """The body of a successful GET. Raises UnexpectedAnswer."""
         return self._fine("GET", path, self.ask("GET", path, params=params))

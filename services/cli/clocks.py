@@ -40,7 +40,8 @@ def show(data: Data = Path(".jishi")) -> None:
     """Print the business time (CST)."""
     from services.cli import running
 
-    now = Api(running.base_url(data)).get("/v1/sandbox/clock")["now"]
+    with Api(running.base_url(data)) as api:
+        now = api.get("/v1/sandbox/clock")["now"]
     print(datetime.fromisoformat(str(now)).astimezone(CST).isoformat(timespec="seconds"))
 
 
@@ -56,7 +57,8 @@ def advance_by(
         seconds = int(span(by).total_seconds())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    answer = advance(running.admin(data), seconds)
+    with running.admin(data) as admin:
+        answer = advance(admin, seconds)
     print(datetime.fromisoformat(str(answer["now"])).astimezone(CST).isoformat(timespec="seconds"))
     if not answer["quiet"]:
         print("not quiet yet:", answer["busy"])

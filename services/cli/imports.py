@@ -66,21 +66,25 @@ def import_file(
     """Import a product file and show the job's progress; exits 1 unless it completes without a failed product."""
     from services.cli import running, world
 
-    api = Api(running.base_url(data))
     more = {"shop_id": shop} if shop else {}
-    merchant = api.as_caller(world.access_token(api, appid, secret, **more))
+    with Api(running.base_url(data)) as api:
+        merchant = api.as_caller(world.access_token(api, appid, secret, **more))
+        job = _with_bar(merchant, file, policy=policy, dry_run=dry_run)
+        _report(merchant, job)
+    if job["state"] not in ("completed", "ready") or job["failed"]:
+        raise typer.Exit(1)
+
+
+def _with_bar(merchant: Api, file: Path, *, policy: str, dry_run: bool) -> dict[str, Any]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, disable=not os.isatty(1)) as progress:
         bar = progress.add_task(file.name, total=None)
 
         def tell(job: dict[str, Any]) -> None:
-            done = job["created"] + job["updated"] + job["unchanged"] + job["failed"]
+            done = sum(job[name] for name in ("created", "updated", "unchanged", "failed"))
             progress.update(bar, total=job["total"] or None, completed=done, description=f"{file.name} {job['state']}")
 
-        job = watch(merchant, upload(merchant, file, policy=policy, dry_run=dry_run), tell, within_s=3600)
-    _report(merchant, job)
-    if job["state"] not in ("completed", "ready") or job["failed"]:
-        raise typer.Exit(1)
+        return watch(merchant, upload(merchant, file, policy=policy, dry_run=dry_run), tell, within_s=3600)
 
 
 def _report(merchant: Api, job: dict[str, Any]) -> None:

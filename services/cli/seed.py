@@ -18,11 +18,8 @@ def seed(base_url: str, bootstrap_secret: str, admin_token: str = "") -> dict[st
     Buyers' ``openid`` is the one for the first shop's account. ``admin_token``: an admin to work as; else the first admin is made
     with the bootstrap secret. Raises UnexpectedAnswer.
     """
-    api = Api(base_url)
-    try:
+    with Api(base_url) as api:
         return _sown(api, admin_token or world.first_admin(api, bootstrap_secret))
-    finally:
-        api.close()
 
 
 def _sown(api: Api, token: str) -> dict[str, Any]:

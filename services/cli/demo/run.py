@@ -69,8 +69,8 @@ def tell(stack: Stack, products: Path, chosen: Sequence[str], console: Console) 
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console) as progress:
-        story = Story(Api(stack.url), stack.bootstrap_secret, products, progress)
+    with Progress(*columns, console=console) as progress, Api(stack.url) as api:
+        story = Story(api, stack.bootstrap_secret, products, progress)
         whole = progress.add_task("the story", total=len(chosen))
         for name in chosen:
             progress.update(whole, description=CHAPTERS[name].TITLE)
