@@ -9,11 +9,12 @@ from typing import Any, Final
 from pyroaring import BitMap
 
 from services.broadcast import model
+from services.broadcast.store import tag_key
 from services.broadcast.store.admission import received
 from services.broadcast.store.bitmaps import first_of, unpack
 from services.chassis import calendar, policy
 from services.chassis.mongo import Database, Document
-from services.cli.audit.report import Finding, Wrong, compared
+from services.cli.audit.report import Finding, Wrong, compared, wrong_unless
 from services.cli.audit.world import Check, World, scan
 
 JOB_FIELDS: Final = (
@@ -28,6 +29,10 @@ JOB_FIELDS: Final = (
 )
 
 
+PER_DAY: Final = {"service": "history_per_day", "subscription": "subscription_per_day"}
+"""Kind of account → the policy that says how often it may broadcast on a day; others may at will."""
+
+
 def caps(world: World) -> Iterator[Finding]:
     """Every follower of a service account received at most as many broadcasts in a month as it may."""
     for account, month, shard, counted in _received(world.database("broadcast")):
@@ -35,11 +40,8 @@ def caps(world: World) -> Iterator[Finding]:
             most = policy.load("broadcast").value("received_per_month", _first_of(month))
             over = counted.get(most + 1, BitMap())
             subject = f"{account['_id']} {month} shard {shard}"
-            yield (
-                Wrong(subject, f"at most {most} each", f"more for {len(over)} followers, as {over.min()}")
-                if over
-                else None
-            )
+            told = f"more for {len(over)} followers" + (f", as {over.min()}" if over else "")
+            yield wrong_unless(not over, subject, f"at most {most} each", told)
 
 
 def charged(world: World) -> Iterator[Finding]:
@@ -49,19 +51,13 @@ def charged(world: World) -> Iterator[Finding]:
         if account["kind"] != "service":
             continue
         shard = broadcast["shards"].find_one({"_id": f"{account['_id']}:{number}"}, {"received": 1}) or {}
+        kept = shard.get("received", {})
+        if month not in kept and any(later > month for later in kept):
+            continue  # only the current and the last month are kept
         stored = received(shard, month)
-        is_forgotten = month not in shard.get("received", {}) and any(
-            later > month for later in shard.get("received", {})
-        )
-        if not is_forgotten:  # only the current and the last month are kept
-            found = {k: len(bits) for k, bits in stored.items() if bits}
-            expected = {k: len(bits) for k, bits in counted.items() if bits}
-            subject = f"{account['_id']} {month} shard {number}"
-            yield compared(subject, expected, found) or (
-                None
-                if all(stored[k] == bits for k, bits in counted.items() if bits)
-                else Wrong(subject, "the recipients", "other followers")
-            )
+        for k in sorted(counted.keys() | stored.keys()):
+            subject = f"{account['_id']} {month} shard {number}, {k} or more"
+            yield _same(subject, counted.get(k, BitMap()), stored.get(k, BitMap()))
 
 
 def _received(broadcast: Database) -> Iterator[tuple[Document, str, int, dict[int, BitMap]]]:
@@ -134,20 +130,17 @@ def limits(world: World) -> Iterator[Finding]:
     broadcast, rules = world.database("broadcast"), policy.load("broadcast")
     for account in scan(broadcast, "accounts"):
         for month, used in sorted(_months(broadcast, account).items()):
-            when = _first_of(month)
-            subject = f"{account['_id']} {month}"
+            when, account_id = _first_of(month), account["_id"]
             if account["kind"] == "service":
                 most = rules.value("history_per_month", when)
-                yield None if used.history <= most else Wrong(subject, f"at most {most} to all", used.history)
-            name = {"service": "history_per_day", "subscription": "subscription_per_day"}.get(account["kind"])
-            per_day = rules.value(name, when) if name else None
+                yield wrong_unless(
+                    used.history <= most, f"{account_id} {month}", f"at most {most} to all", used.history
+                )
+            if account["kind"] not in PER_DAY:
+                continue
             for day, sends in used.sends.items():
-                if per_day is not None:
-                    yield (
-                        None
-                        if sends <= per_day
-                        else Wrong(f"{account['_id']} {day}", f"at most {per_day} a day", sends)
-                    )
+                most = rules.value(PER_DAY[account["kind"]], when)
+                yield wrong_unless(sends <= most, f"{account_id} {day}", f"at most {most} a day", sends)
 
 
 def _months(broadcast: Database, account: Document) -> dict[str, Month]:
@@ -175,37 +168,55 @@ def delivered(world: World) -> Iterator[Finding]:
         subject = f"broadcast {job['_id']}"
         stored = (job["filter_count"], job["sent_count"], job["error_count"])
         yield (
-            compared(subject, "nobody twice", f"{twice} twice" if twice else "nobody twice")
-            or compared(
-                subject, f"{len(recipients)} recipients met", f"{len((reached | errors) & recipients)} recipients met"
-            )
-            or compared(
-                subject,
-                "no strangers",
-                f"{len((reached | errors) - recipients)} strangers"
-                if (reached | errors) - recipients
-                else "no strangers",
-            )
+            compared(subject, 0, twice and f"{twice} deliveries too many")
+            or _same(subject, recipients, reached | errors)
             or compared(subject, (len(recipients), len(reached), len(errors)), stored)
         )
 
 
-def ordinals(world: World) -> Iterator[Finding]:
-    """Every follower document is in its shard exactly while it follows, under an ordinal below the shard's next one."""
+def followers(world: World) -> Iterator[Finding]:
+    """Every shard holds exactly the followers whose documents say so: who follows, who is muted, who carries a tag."""
     broadcast = world.database("broadcast")
-    for shard in scan(broadcast, "shards", ("account_id", "number", "followers", "muted")):
-        bounds = {"$gte": first_of(shard["number"]), "$lt": first_of(shard["number"] + 1)}
-        query = {"account_id": shard["account_id"], "ordinal": bounds}
-        following = BitMap(
-            row["ordinal"]
-            for row in scan(broadcast, "followers", ("ordinal", "state"), query)
-            if row["state"] == "following"
-        )
-        stored = unpack(shard.get("followers"))
-        subject = f"{shard['account_id']} shard {shard['number']}"
-        yield compared(subject, f"{len(following)} followers", f"{len(stored)} followers") or (
-            None if following == stored else Wrong(subject, "the same followers", f"{len(following ^ stored)} others")
-        )
+    for shard in scan(broadcast, "shards", ("account_id", "number", "followers", "muted", "next")):
+        account_id, number = shard["account_id"], shard["number"]
+        known = _known(broadcast, account_id, number)
+        subject = f"{account_id} shard {number}"
+        last = max((bits.max() for bits in known.values() if bits), default=-1)
+        yield compared(subject, True, last < first_of(number) + shard["next"])
+        for name in ("followers", "muted"):
+            yield _same(f"{subject} {name}", known.pop(name), unpack(shard.get(name)))
+        members = {tag_id: _members(broadcast, account_id, int(tag_id), number) for tag_id in known}
+        for tag_id, bits in known.items():
+            yield _same(f"{subject} tag {tag_id}", bits, members[tag_id])
 
 
-CHECKS: Final[tuple[Check, ...]] = (caps, charged, quotas, limits, delivered, ordinals)
+def _known(broadcast: Database, account_id: str, number: int) -> dict[str, BitMap]:
+    """followers, muted and tag ids → ordinals, as the documents of one shard's followers say it."""
+    sets: dict[str, BitMap] = {"followers": BitMap(), "muted": BitMap()}
+    bounds = {"$gte": first_of(number), "$lt": first_of(number + 1)}
+    query = {"account_id": account_id, "ordinal": bounds}
+    for row in scan(broadcast, "followers", ("ordinal", "state", "muted", "tags"), query):
+        said = {
+            "followers": row["state"] == "following",
+            "muted": row["muted"],
+            **dict.fromkeys(map(str, row["tags"]), True),
+        }
+        for name in (name for name, holds in said.items() if holds):
+            sets.setdefault(name, BitMap()).add(row["ordinal"])
+    return sets
+
+
+def _members(broadcast: Database, account_id: str, tag_id: int, number: int) -> BitMap:
+    row = broadcast["tag_shards"].find_one({"tag": tag_key(account_id, tag_id), "number": number}, {"members": 1})
+    return unpack((row or {}).get("members"))
+
+
+def _same(subject: str, expected: BitMap, found: BitMap) -> Finding:
+    """None where both sets are equal."""
+    if expected == found:
+        return None
+    told = f"{len(expected - found)} of them missing, {len(found - expected)} others"
+    return Wrong(subject, f"{len(expected)} followers", told)
+
+
+CHECKS: Final[tuple[Check, ...]] = (caps, charged, quotas, limits, delivered, followers)

@@ -22,8 +22,9 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Prove from the data of all services that nothing was lost or invented; exits 1 on any violation."""
-    from services.cli.audit.database import NothingToAuditError, opened
+    from services.cli.audit.database import opened
     from services.cli.audit.run import audit
+    from services.cli.stack import StackError
 
     errors = Console(stderr=True, highlight=False)
     try:
@@ -31,7 +32,7 @@ def command(
             report = audit(
                 settings, wait_s=wait, stopped=stopped, progress=lambda name: status.update(f"checking {name}")
             )
-    except NothingToAuditError as error:
+    except StackError as error:
         errors.print(f"jishi audit: {error}", markup=False)
         raise typer.Exit(2) from error
     if as_json:

@@ -13,13 +13,13 @@ from services.chassis import clock, mongo
 from services.chassis.settings import Settings
 from services.cli import running
 from services.cli.processes import LOOPBACK, Child, free_port, stop_in_order
-from services.cli.stack import DATABASE, database_command
+from services.cli.stack import DATABASE, StackError, database_command
 
 START_WITHIN_S: Final = 60.0
 STOP_WITHIN_S: Final = 20.0
 
 
-class NothingToAuditError(RuntimeError):
+class NothingToAuditError(StackError):
     """No database answers and none can be started; the message says what to do."""
 
 

@@ -17,7 +17,7 @@ from services.chassis.mongo import Collection, Database, Document
 from services.chassis.reacting import Worker
 from services.chassis.settings import SERVICES
 from services.chassis.subscriptions import Subscription
-from services.cli.audit.report import Finding, Pair, Wrong, compared
+from services.cli.audit.report import Finding, Pair, Wrong, compared, wrong_unless
 from services.cli.audit.world import FAR_MS, Check, World, scan
 
 FINISHED: Final = frozenset({"done", "stale", "recorded", "dropped"})
@@ -66,8 +66,8 @@ class Log:
         for one in listeners:
             verdict, why = self._verdict(world.database(one.service), one, event)
             self._count(event.type, one.name, verdict)
-            finding = Wrong(f"{one.name}:{event.id}", "done or stale", f"{verdict} {why}".strip())
-            yield None if verdict in FINISHED else finding
+            subject, found = f"{one.name}:{event.id}", f"{verdict} {why}".strip()
+            yield wrong_unless(verdict in FINISHED, subject, "done or stale", found)
 
     def _count(self, event_type: str, handler: str, verdict: str) -> None:
         pair = self._pairs.setdefault((event_type, handler), Pair(event_type, handler))
@@ -135,7 +135,7 @@ def handled(world: World) -> Iterator[Finding]:
         for row in scan(world.database(service), "handled", ("state", "error", "early")):
             subject = f"delivery {row['_id']}"
             why = row.get("error") or ("early" if row.get("early") else "")
-            yield None if row["state"] == "done" else Wrong(subject, "done", f"{row['state']} ({why})")
+            yield wrong_unless(row["state"] == "done", subject, "done", f"{row['state']} ({why})")
 
 
 def outboxes(world: World) -> Iterator[Finding]:

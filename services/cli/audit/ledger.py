@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from services.chassis.mongo import Database
-from services.cli.audit.report import Finding, Wrong, compared
+from services.cli.audit.report import Finding, Wrong, compared, wrong_unless
 from services.cli.audit.sheet import Sheet
 from services.cli.audit.world import Check, World, batches, by_id, scan
 from services.orders.model.states import State
@@ -24,7 +24,7 @@ def balanced(world: World) -> Iterator[Finding]:
     for entry in scan(world.database("payments"), "entries", ("postings",)):
         amounts = [posting["amount"] for posting in entry["postings"]]
         well_formed = len(amounts) > 1 and 0 not in amounts and sum(amounts) == 0
-        yield None if well_formed else Wrong(entry["_id"], "postings that sum to 0", amounts)
+        yield wrong_unless(well_formed, entry["_id"], "postings that sum to 0", amounts)
 
 
 def balances(world: World) -> Iterator[Finding]:
@@ -75,9 +75,9 @@ def signs(world: World) -> Iterator[Finding]:
             if kind == ledger.SUSPENSE:
                 yield compared(key, 0, balance)
             elif kind in OWED_TO_US:
-                yield None if balance <= 0 else Wrong(key, "at most 0", balance)
+                yield wrong_unless(balance <= 0, key, "at most 0", balance)
             else:
-                yield None if balance >= 0 else Wrong(key, "at least 0", balance)
+                yield wrong_unless(balance >= 0, key, "at least 0", balance)
 
 
 def _postings(payments: Database) -> Iterator[tuple[str, str, int]]:
@@ -106,12 +106,12 @@ def collected(world: World) -> Iterator[Finding]:
 def payables(world: World) -> Iterator[Finding]:
     """Every payable: Σ shares = its amount, and what was paid of each share is in escrow, refunded, settled or commission."""
     for payable in scan(world.database("payments"), "payables", ("shares", "amount", "state")):
+        subject = f"payable {payable['_id']}"
         total = sum(share["amount"] for share in payable["shares"])
-        if total != payable["amount"]:
-            yield Wrong(f"payable {payable['_id']}", payable["amount"], total)
-            continue
-        wrong = [share for share in payable["shares"] if not _accounted(share, payable["state"])]
-        yield Wrong(f"payable {payable['_id']}", "every share accounted for", wrong) if wrong else None
+        lost = [share for share in payable["shares"] if not _accounted(share, payable["state"])]
+        yield compared(subject, payable["amount"], total) or wrong_unless(
+            not lost, subject, "every share accounted for", lost
+        )
 
 
 def _accounted(share: Mapping[str, Any], state: str) -> bool:
@@ -175,13 +175,11 @@ def refunds(world: World) -> Iterator[Finding]:
 def refunded(world: World) -> Iterator[Finding]:
     """Every refund has reached the buyer, and those of one transaction are not more than was paid with it."""
     with Sheet() as sheet:
-        for refund in scan(
-            world.database("payments"), "refunds", ("state", "transaction_id", "amount", "total", "sources")
-        ):
+        fields = ("state", "transaction_id", "amount", "total", "sources")
+        for refund in scan(world.database("payments"), "refunds", fields):
             drawn = sum(source["amount"] for source in refund["sources"])
-            is_over = refund["state"] == "succeeded" and drawn == refund["amount"]
-            found = f"{refund['state']}, {drawn} drawn"
-            yield None if is_over else Wrong(f"refund {refund['_id']}", f"succeeded, {refund['amount']} drawn", found)
+            expected, found = ("succeeded", refund["amount"]), (refund["state"], drawn)
+            yield compared(f"refund {refund['_id']} (state, drawn)", expected, found)
             sheet.find(f"{refund['transaction_id']} {refund['total']}", refund["amount"])
         for key, _, given in sheet.rows():
             transaction, _, total = key.rpartition(" ")

@@ -40,6 +40,11 @@ def compared(subject: str, expected: Any, found: Any) -> Finding:
     return None if expected == found else Wrong(subject, expected, found)
 
 
+def wrong_unless(holds: bool, subject: str, expected: Any, found: Any) -> Finding:
+    """None where ``holds``."""
+    return None if holds else Wrong(subject, expected, found)
+
+
 @dataclass(slots=True)
 class Checked:
     """The outcome of one check: what it proves, how many subjects it examined, how many were wrong."""

@@ -71,6 +71,7 @@ class Standing:
         self.open_case = house.open_case(house.paid("b5", (book, 1)), 3000)
         house.follow("a1", 30)
         house.follow("a3", 5)
+        house.tag("a1", 7)
         self.job = house.send("a1")
         self.subscription_job = house.send("a3")
         house.pass_time(days=1)
