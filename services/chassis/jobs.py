@@ -53,12 +53,13 @@ class LeasedRun(JobRun):
         """What holds only while this run holds its lease."""
         return {"claim": self._token}
 
-    def keep(self) -> None:
+    def keep(self, *, yielding: bool = True) -> None:
         """Prolong the lease; call it between steps, each well below the lease (10 s). Raises LeaseLost: let it through.
 
-        What is to be done is read from the database again by the next run, so a step is one that may be repeated.
+        What is to be done is read from the database again by the next run, so a step is one that may be repeated. A run that has not
+        got further yet than the one before (it still looks for its place in a long file) is not ``yielding``: it would never end.
         """
-        if self._give_up():
+        if yielding and self._give_up():
             raise LeaseLost("given up")
         lease_ms = _lease_ms()
         now = clock.wall_ms()

@@ -154,6 +154,6 @@ class JobRun:
         """Goes into the condition of writes that only the holder of the lease may make: ``Change(guard=run.guard, …)``."""
         raise NotImplementedError
 
-    def keep(self) -> None:
+    def keep(self, *, yielding: bool = True) -> None:
         """Prolong the lease, between steps. Raises LeaseLost when another process holds it now, or this one must give it up."""
         raise NotImplementedError

@@ -38,6 +38,8 @@ class _Work:
     run: JobRun
     store: Store
     job: Document
+    advanced: bool = False
+    """Whether this run got further than the one before: only then it gives way to other jobs."""
     claims: dict[str, str] = field(default_factory=dict)
     """While checking: merchant SKU → external_id of the product of this file that wants it."""
 
@@ -107,7 +109,7 @@ def _open(work: _Work) -> ProductFile:
 
     def blocks() -> Iterator[bytes]:
         for block in work.store.file_blocks(stored["id"], stored["blocks"]):
-            work.run.keep()
+            work.run.keep(yielding=work.advanced)
             yield block
 
     if work.job["state"] == "queued":
@@ -134,7 +136,7 @@ def _check(work: _Work, file: ProductFile) -> None:
     """A dry run and reject_all compare every product before anything is written; others go straight on."""
     if work.job["dry_run"] or work.job["policy"] == "reject_all":
         for number, items in _chunks(work, file, 0):
-            work.run.keep()
+            work.run.keep(yielding=work.advanced)
             checked = _without_rivals(work, items)
             if number >= work.job["next_chunk"]:
                 _compare(work, number, checked)
@@ -196,7 +198,7 @@ def _compare(work: _Work, number: int, items: list[Item]) -> None:
         Shortfall, Taken
     ):  # moved on meanwhile: by a run whose answer was lost, or by the merchant
         transaction.commit()
-    work.job = work.current()
+    work.job, work.advanced = work.current(), True
 
 
 def _progress(work: _Work, job: Document, number: int, made: Plan) -> Change:
@@ -211,7 +213,7 @@ def _progress(work: _Work, job: Document, number: int, made: Plan) -> Change:
 def _apply(work: _Work, file: ProductFile) -> None:
     """Apply what is not applied yet, then end."""
     for number, items in _chunks(work, file, work.job["next_chunk"]):
-        work.run.keep()
+        work.run.keep(yielding=work.advanced)
         _apply_one(work, number, items)
     job = work.job
     if job["policy"] == "reject_all" and job["failed"]:
@@ -232,4 +234,4 @@ def _apply_one(work: _Work, number: int, items: list[Item]) -> None:
 
     with contextlib.suppress(ChunkAppliedError):  # by a run whose answer was lost
         apply_chunk(work.store, work.shop(), items, chunk, most_failed=imports.most_failed(work.job), also=count)
-    work.job = work.current()
+    work.job, work.advanced = work.current(), True

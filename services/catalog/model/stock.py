@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from services.catalog.model.products import freight_fee, sku_text
 from services.chassis.decisions import DONE, EARLY, STALE, Decision, apply
 from services.chassis.errors import Refusal, Violation
 
@@ -68,13 +69,13 @@ def freeze(
         "shop_id": product["shop_id"],
         "name": listing["name"],
         "image": sku["image"] or (images[0] if images else ""),
-        "sku_text": " / ".join(sku["values"]),
+        "sku_text": sku_text(sku["values"]),
         "price": sku["price"],
         "original_price": sku["original_price"],
         "product_version": product["listing_version"],
         "currency": product["currency"],
         "freight_kind": listing["freight"]["kind"],
-        "freight_fee": listing["freight"]["fee"] if listing["freight"]["kind"] == "flat" else 0,
+        "freight_fee": freight_fee(listing["freight"]),
         "merchant_sku": sku["merchant_sku"],
         "weight_g": sku["weight_g"],
         "buy_limit": listing["buy_limit"],
