@@ -8,7 +8,7 @@ from services.catalog.model import stock
 from services.catalog.model.chunks import decide_counted, decide_import_noted
 from services.catalog.store import Store
 from services.catalog.store import reserving as writes
-from services.chassis import clock, commit
+from services.chassis import clock, commit, together
 from services.chassis.commit import Cause, Transaction
 from services.chassis.decisions import Change, Decision, Fact
 from services.chassis.events import Event
@@ -40,7 +40,9 @@ def apply_paid(delivery: Delivery, reservation: Document | None, _decision: Deci
     known = stock.lines_of(reservation, [shop_id]) if reservation else []
     lines = known or [{**line, "shop_id": shop_id, "buy_limit": 0} for line in data["lines"]]
     wanted = stock.summed(lines)
-    transaction = Transaction(store.client).handled(delivery.database, delivery.row_id, waited=delivery.waited)
+    transaction = Transaction(store.client)
+    if reservation is None or delivery.waited:  # else the part of the reservation itself tells that it was done
+        transaction.handled(delivery.database, delivery.row_id, waited=delivery.waited)
     if not held and _short(store, wanted):
         told = {"checkout_id": data["checkout_id"], "order_id": data["order_id"], "reason": "out_of_stock"}
         fact = Fact("jishi.catalog.reservation.failed.v1", told, data["order_id"])
@@ -54,7 +56,7 @@ def apply_paid(delivery: Delivery, reservation: Document | None, _decision: Deci
     if reservation is not None and not held:
         writes.count_purchases(store, transaction, reservation, lines, writes.Purchase.TAKE_ANYWAY)
     transaction.insert(store.movements, *_movements(data, shop_id, wanted, "sold", -1))
-    transaction.commit()
+    together.commit(transaction)
 
 
 def _short(store: Store, wanted: Mapping[str, int]) -> bool:

@@ -12,6 +12,7 @@ from services.chassis import clock, commit, policy
 from services.chassis.commit import Cause, Outcome, Shortfall, Taken
 from services.chassis.errors import Refusal, wrong_state
 from services.chassis.mongo import Document
+from services.chassis.together import SharedReads
 
 ATTEMPTS: Final = 20
 
@@ -22,6 +23,8 @@ class Desk:
     def __init__(self, store: Store, shops: "Fresh[Document]") -> None:
         """One for a server."""
         self.store, self.shops, self.reserver = store, shops, Reserver(store)
+        self.products: SharedReads[str] = SharedReads(store.products_by_id)
+        self.stock: SharedReads[str] = SharedReads(store.stock_by_id)
 
 
 def reserve(
@@ -47,7 +50,7 @@ def reserve(
             if (before := _before(desk.store, checkout_id, lines)) is not None:
                 return before
         except Shortfall:
-            _refuse(desk.store, row)
+            _refuse(desk, row)
         except Refusal:
             if (before := _before(desk.store, checkout_id, lines)) is not None:
                 return before
@@ -60,7 +63,7 @@ def reserve(
 def _prepare(
     desk: Desk, cause: Cause, checkout_id: str, buyer_id: str, pay_by: datetime, lines: list[Line], due: datetime
 ) -> Document:
-    products = desk.store.products_by_id({line.product_id for line in lines})
+    products = desk.products.get({line.product_id for line in lines})
     frozen = []
     for number, line in enumerate(lines):
         product = products.get(line.product_id)
@@ -106,10 +109,11 @@ def _before(store: Store, checkout_id: str, lines: list[Line]) -> Outcome | None
     return Outcome(row, replayed=True, changed=False)
 
 
-def _refuse(store: Store, row: Document) -> None:
+def _refuse(desk: Desk, row: Document) -> None:
     """Why the reservation did not fit, when it still does not; silent when it might by now."""
     lines: list[Any] = row["lines"]
-    available = {sku: found["available"] for sku, found in store.stock_by_id(stock.summed(lines)).items()}
-    refusal = stock.out_of_stock(lines, available) or stock.over_limit(lines, _bought(store, row["buyer_id"], lines))
+    available = {sku: found["available"] for sku, found in desk.stock.get(stock.summed(lines)).items()}
+    bought = _bought(desk.store, row["buyer_id"], lines)
+    refusal = stock.out_of_stock(lines, available) or stock.over_limit(lines, bought)
     if refusal is not None:
         raise refusal

@@ -1,28 +1,18 @@
 """Writing reservations: requests that wait in one process at the same time are committed together.
 
 One hot SKU taken by many checkouts would otherwise be one transaction each, most of them losing to each other. The batch sums what it
-wants of each SKU; when it does not fit, its requests are tried one by one, so that who fits is served.
+wants of each SKU; when it does not fit, what is left is read once and serves in order whom it can; the others are refused.
 """
 
-import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final
+from typing import Any
 
 from services.catalog.model.stock import limited, summed
 from services.catalog.store import Store
-from services.chassis.commit import Shortfall, Taken, Transaction
+from services.chassis.commit import Shortfall, Transaction
 from services.chassis.mongo import Document
-
-BATCH: Final = 64
-
-
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    row: Document
-    done: "Future[None]" = field(default_factory=Future)
+from services.chassis.together import Together
 
 
 class Reserver:
@@ -31,52 +21,48 @@ class Reserver:
     def __init__(self, store: Store) -> None:
         """One for a process: its callers share transactions."""
         self._store = store
-        self._waiting: list[_Waiting] = []
-        self._lock = threading.Lock()
-        self._working = threading.Lock()
+        self._together: Together[Document] = Together(self._write)
 
     def reserve(self, row: Document) -> None:
         """Write the prepared reservation ``row`` (lines, buyer_id) and what it holds, all or nothing.
 
         Raises Shortfall (stock or buy limit), Taken (the checkout has a reservation, or a buyer's first purchase raced).
         """
-        mine = _Waiting(row)
-        with self._lock:
-            self._waiting.append(mine)
-        with self._working:
-            if not mine.done.done():
-                with self._lock:
-                    batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-                if mine not in batch:
-                    batch.append(mine)
-                    with self._lock:
-                        self._waiting.remove(mine)
-                self._write(batch)
-        mine.done.result()
+        self._together.ask(row)
 
-    def _write(self, batch: list[_Waiting]) -> None:
-        together = [one for one in batch if not limited(one.row["lines"])]
-        alone = [one for one in batch if one not in together]
+    def _write(self, rows: Sequence[Document]) -> list[Exception | None]:
+        """All at once; where that does not fit, those whom the stock left can serve, in order; what is open then one by one."""
+        results: list[Exception | None] = [None] * len(rows)
+        together = [number for number, row in enumerate(rows) if not limited(row["lines"])]
+        alone = [number for number, row in enumerate(rows) if limited(row["lines"])]
         if len(together) > 1:
-            try:
-                self._commit([one.row for one in together])
-            except (Shortfall, Taken):
-                alone += together
-            except Exception as error:  # noqa: BLE001 - every waiting caller gets it
-                _fail(together, error)
+            if self._try([rows[number] for number in together]) is None:
+                together = []
             else:
-                _succeed(together)
-        else:
-            alone += together
-        for one in alone:
-            try:
-                self._commit([one.row])
-            except Exception as error:  # noqa: BLE001 - its caller gets it
-                _fail([one], error)
-            else:
-                _succeed([one])
+                served = self._served(rows, together)
+                for number in set(together) - set(served):
+                    results[number] = Shortfall()
+                fewer = 1 < len(served) < len(together)
+                together = [] if fewer and self._try([rows[number] for number in served]) is None else served
+        for number in sorted([*alone, *together]):
+            results[number] = self._try([rows[number]])
+        return results
 
-    def _commit(self, rows: list[Document]) -> None:
+    def _served(self, rows: Sequence[Document], numbers: Sequence[int]) -> list[int]:
+        """Those of the rows, in order, for which what is available now suffices: a sold-out SKU costs one read, not a write each."""
+        wanted = {number: summed(rows[number]["lines"]) for number in numbers}
+        skus = {sku for lines in wanted.values() for sku in lines}
+        left = {sku: row["available"] for sku, row in self._store.stock_by_id(skus).items()}
+        served = []
+        for number in numbers:
+            if all(left.get(sku, 0) >= quantity for sku, quantity in wanted[number].items()):
+                served.append(number)
+                for sku, quantity in wanted[number].items():
+                    left[sku] -= quantity
+        return served
+
+    def _try(self, rows: Sequence[Document]) -> Exception | None:
+        """Commit these rows in one transaction; why not, where it was not: Shortfall or Taken when they do not hold."""
         transaction = Transaction(self._store.client)
         wanted: dict[str, int] = {}
         for row in rows:
@@ -87,17 +73,11 @@ class Reserver:
             hold(self._store, transaction, sku, wanted[sku])
         for row in rows:
             count_purchases(self._store, transaction, row, row["lines"], Purchase.TAKE)
-        transaction.commit()
-
-
-def _succeed(batch: list[_Waiting]) -> None:
-    for one in batch:
-        one.done.set_result(None)
-
-
-def _fail(batch: list[_Waiting], error: Exception) -> None:
-    for one in batch:
-        one.done.set_exception(error)
+        try:
+            transaction.commit()
+        except Exception as error:  # noqa: BLE001 - its callers get it
+            return error
+        return None
 
 
 def hold(store: Store, transaction: Transaction, sku_id: str, quantity: int) -> None:

@@ -70,6 +70,11 @@ def test_rows_that_hold_only_an_image_add_it():
     assert len(item.draft.skus) == 2
 
 
+def test_what_was_sold_beyond_the_stock_leaves_nothing_on_hand():
+    (item,) = items(HEAD + "cup,Cup,,true,Title,Default Title,,,,-3,5,,\n")
+    assert item.draft.skus[0].quantity == 0
+
+
 def test_images_stand_in_the_order_of_their_positions():
     head = "Handle,Title,Variant Price,Image Src,Image Position\n"
     (item,) = items(head + "a,A,1,https://example.com/2.jpg,2\na,,,https://example.com/1.jpg,1\n")
@@ -110,7 +115,7 @@ def test_a_bad_row_fails_its_whole_product_and_only_it():
         ("a,A,,true,Size,S,,,,1,9.999,,", (2, "Variant Price", "PRICE_NOT_EXACT")),
         ("a,A,,true,Size,S,,,,1,0,,", (2, "Variant Price", "OUT_OF_RANGE")),
         ("a,A,,true,Size,S,,,,1,9,8,", (2, "Variant Compare At Price", "PRICE_ABOVE_ORIGINAL")),
-        ("a,A,,true,Size,S,,,,-1,9,,", (2, "Variant Inventory Qty", "NUMBER_INVALID")),
+        ("a,A,,true,Size,S,,,,1.5,9,,", (2, "Variant Inventory Qty", "NUMBER_INVALID")),
         ("a,A,,true,Size,S,,,,many,9,,", (2, "Variant Inventory Qty", "NUMBER_INVALID")),
         ("a,A,,maybe,Size,S,,,,1,9,,", (2, "Published", "SWITCH_INVALID")),
         ("a,,,true,Size,S,,,,1,9,,", (2, "Title", "REQUIRED")),
@@ -289,6 +294,7 @@ def test_chinese_headers_are_known():
         ("a,A,食品/茶叶,listed,,,产地=杭州,,,,,1,,,,,,,,", (2, "properties", "PROPERTY_REQUIRED")),
         ("a,A,,sold,,,,,,,,1,,,,,,,,", (2, "status", "STATUS_INVALID")),
         ("a,A,,,,,棉,,,,,1,,,,,,,,", (2, "properties", "PROPERTY_INVALID")),
+        ("a,A,,,,,,,,,,1,,-3,,,,,,", (2, "stock", "NUMBER_INVALID")),
         ("a,A,,,,,,,红,,,1,,,,,,,,", (2, "value1", "OPTION_NAME_MISSING")),
         ("a,A,,,,,,颜色,,,,1,,,,,,,,", (2, "value1", "OPTION_VALUE_MISSING")),
         ("a,A,,,,,,颜色,红,,,1,,,,,,,,cheap", (2, "freight", "PRICE_INVALID")),

@@ -4,6 +4,7 @@ Rows repeat a product's handle: the first has the product and its first variant,
 export (``Option1 Name``) and of the 2024 template (``Option1 name``, ``Price``, ``SKU``) are both known; letter case does not matter.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -15,6 +16,7 @@ from services.catalog.model.products import ProductDraft, SkuDraft
 
 _DEFAULT: Final = ("Title", "Default Title")
 """How Shopify writes a product without options."""
+_OVERSOLD: Final = re.compile(r"-\d{1,15}(?:\.0*)?", re.ASCII)
 
 
 def _build(product: Product) -> ProductDraft | None:
@@ -80,13 +82,18 @@ def _sku(product: Product, row: Row, values: tuple[str, ...]) -> SkuDraft:
         values=values,
         price=price,
         original_price=product.read(row, "compare_at_price", money, 0) or price,
-        quantity=product.read(row, "quantity", lambda text: cells.count(text, "units"), None),
+        quantity=product.read(row, "quantity", _on_hand, None),
         merchant_sku=row.get("sku"),
         barcode=row.get("barcode").lstrip("'"),
         image=row.get("variant_image"),
         weight_g=product.read(row, "grams", cells.grams, 0),
         row=row.number,
     )
+
+
+def _on_hand(text: str) -> int:
+    """Units on hand. Exports hold negative numbers for what was sold beyond the stock: then nothing is left."""
+    return 0 if _OVERSOLD.fullmatch(text) else cells.count(text, "units")
 
 
 def _category(product: Product, first: Row) -> int:
