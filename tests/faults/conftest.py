@@ -1,0 +1,104 @@
+"""One embedded stack of mortal processes, two copies of every server, for the faults that are shown on it one after the other."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from services.chassis import clock
+from services.chassis.settings import Settings
+from services.cli.api import Api
+from services.cli.audit.run import audit
+from services.cli.processes import Child
+from services.cli.stack import Options, Stack
+from tests.backends.processes import wait_until
+from tests.faults import mortal
+from tests.faults.traffic import Town
+
+ROOT = Path(__file__).resolve().parents[2]
+MORTAL = frozenset({"servers", "worker", "jobs"})
+
+
+class MortalStack(Stack):
+    """A stack whose servers, worker and jobs die at the points that a test arms."""
+
+    def __init__(self, options: Options) -> None:
+        self.points = options.data / "points"
+        self.points.mkdir(parents=True)
+        named = {"MORTAL_POINTS": str(self.points), "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"}
+        super().__init__(Options(**{**_fields(options), "environment": {**options.environment, **named}}))
+
+    def _python(self, name: str, role: str, module: str, *arguments: str) -> Child:
+        chosen = "tests.faults.mortal" if role in MORTAL else module
+        return super()._python(name, role, chosen, *arguments)
+
+    def arm(self, *points: str, passing: int = 1) -> None:
+        """Let who comes by a point die there."""
+        for point in points:
+            mortal.arm(self.points, point, passing)
+
+    def until_dead(self) -> None:
+        """Somebody has died at every armed point."""
+        wait_until(lambda: not mortal.armed(self.points), f"deaths at {mortal.armed(self.points)}", seconds=90)
+
+    def forgive(self) -> None:
+        """Deaths so far were wanted: the next start comes at once."""
+        for child in self.children.values():
+            child.failures = 0
+
+    def starts(self, role: str) -> int:
+        """How often processes of ``role`` were started."""
+        return sum(child.starts for child in self.children.values() if child.role == role)
+
+    def settings(self) -> Settings:
+        """What an audit needs to find the data."""
+        prefix = self.options.environment.get("JISHI_DB_PREFIX", "")
+        return Settings(mongo_uri=self.mongo_uri, db_prefix=prefix, embedded=self._is_embedded, sandbox=True)
+
+    def audited(self) -> None:
+        """``jishi audit`` finds nothing, and no delivery was given up on the way."""
+        self.wait_healthy()
+        report = audit(self.settings(), wait_s=60)
+        told = "\n".join(f"{one.check} {one.subject}: {one.expected} → {one.found}" for one in report.violations)
+        assert report.clean, f"{told}\n{self.loud()}"
+        assert sum(pair.verdicts.total() for pair in report.pairs) > 0
+        clock.reset()
+
+    def loud(self) -> str:
+        """Errors in the logs."""
+        lines = []
+        for child in self.children.values():
+            text = child.log.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines += [f"{child.name}: {line[:600]}" for line in text if '"error"' in line or "Traceback" in line][-5:]
+        return "\n".join(lines)
+
+
+def _fields(options: Options) -> dict:
+    return {name: getattr(options, name) for name in Options.__dataclass_fields__}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory) -> Iterator[MortalStack]:
+    """On memory://, with an embedded database of its own: it is killed too."""
+    running = MortalStack(Options(tmp_path_factory.mktemp("mortal"), copies=2))
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def town(stack) -> Iterator[Town]:
+    """An admin and two shops."""
+    api = Api(stack.url)
+    yield Town.found(api, stack.bootstrap_secret, "镇")
+    api.close()
+
+
+@pytest.fixture
+def seed() -> int:
+    """Another one in every run; the traffic prints it."""
+    return secrets.randbelow(1_000_000)
+
+
+Trouble = Callable[[object], None]
