@@ -7,6 +7,7 @@ from jishi.broadcast.v1 import broadcast_pb2 as pb
 
 from services.broadcast import queries
 from services.broadcast.commands import following, sending
+from services.broadcast.queries.inbox import inbox
 from services.broadcast.store import COLLECTIONS, Store
 from services.chassis import codec, rpc
 from services.chassis.commit import Outcome
@@ -95,11 +96,12 @@ class BroadcastService:
         return codec.from_plain(pb.GetQuotaResponse, found)
 
     def ListInbox(self, call: rpc.Call, request: pb.ListInboxRequest) -> pb.ListInboxResponse:
-        """A buyer's messages from one account."""
+        """A page of a buyer's messages from one account."""
         openid = self._own_openid(call, request)
         size = queries.page_size(request.page_size)
-        found = queries.inbox(self._store, request.account_id, openid, size)
-        return pb.ListInboxResponse(messages=[codec.from_plain(pb.InboxMessage, message) for message in found])
+        found, token = inbox(self._store, request.account_id, openid, size, request.page_token)
+        messages = [codec.from_plain(pb.InboxMessage, message) for message in found]
+        return pb.ListInboxResponse(messages=messages, next_page_token=token)
 
     def _own_openid(self, call: rpc.Call, request: pb.ListInboxRequest) -> str:
         asked = accounts_pb2.ResolveOpenidRequest(account_id=request.account_id)

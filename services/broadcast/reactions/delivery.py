@@ -56,7 +56,8 @@ def deliver(delivery: Delivery, state: ChunkState, _decision: Decision) -> None:
     store, data, job = Store(delivery.database), delivery.event.data, state.job
     if job is None:
         raise LookupError(delivery.event.subject)  # the model says EARLY then
-    part = store.job_shards.find_one({"_id": part_id(job["_id"], data["shard"])})
+    wanted = {"recipients": 1, "first_chunk": 1}
+    part = store.job_shards.find_one({"_id": part_id(job["_id"], data["shard"])}, wanted)
     if part is None:
         raise LookupError(part_id(job["_id"], data["shard"]))
     recipients = recipients_of(part, data["chunk"], job["chunk_size"])

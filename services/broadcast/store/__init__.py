@@ -6,6 +6,7 @@ job), ``chunks`` (delivered and errors of one delivery). ``quotas``: an account'
 """
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from services.chassis.mongo import Collection, Database, Document, Index
@@ -141,6 +142,7 @@ class Store:
         """A job's parts, shard by shard in order."""
         return sorted(self.job_shards.find({"job_id": job_id}), key=lambda row: int(row["number"]))
 
-    def messages(self, reader: str, size: int) -> list[Document]:
-        """The newest template messages of a reader (account/openid)."""
-        return list(self.inbox.find({"reader": reader}).sort("at", -1).limit(size))
+    def messages(self, reader: str, since: datetime, until: datetime, size: int) -> list[Document]:
+        """The newest template messages of a reader (account/openid) from ``since`` to ``until``."""
+        query = {"reader": reader, "at": {"$gte": since, "$lte": until}}
+        return list(self.inbox.find(query).sort("at", -1).limit(size))

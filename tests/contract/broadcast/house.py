@@ -10,8 +10,9 @@ from services.broadcast.commands import following, sending
 from services.broadcast.store import Store
 from services.broadcast.store.bitmaps import unpack
 from services.broadcast.worker import WORKER
-from services.chassis import clock, commit
+from services.chassis import clock, commit, events
 from services.chassis.commit import Cause, Outcome
+from services.chassis.decisions import Fact
 from services.chassis.once import Intake, Result
 from services.chassis.presence import Presence
 from services.chassis.timers import Timers
@@ -83,6 +84,12 @@ class House:
     def deliver(self, messages: Iterable[bytes]) -> list[Result]:
         """Hand chunk messages to their handler."""
         return [self.intake.receive("deliver_chunk", message) for message in messages]
+
+    def hear(self, name: str, event_type: str, data: dict[str, Any], *, subject: str, sequence: int = 1) -> Result:
+        """Hand a fact of another service to a handler."""
+        entity, fact = f"{event_type.split('.')[1]}.rows:{subject}", Fact(event_type, data)
+        envelope = events.pack(fact, entity=entity, subject=subject, sequence=sequence, causation="", traceparent="")
+        return self.intake.receive(name, json.dumps(envelope).encode())
 
     def run(self, job_id: str) -> dict[str, Any]:
         """Deliver and let the job's timer run until it is sent; the job then."""

@@ -1,13 +1,17 @@
 """Chunks of a broadcast: delivered exactly once, in any order, whatever process dies in between."""
 
+import itertools
 import random
 
 import pytest
 
-from services.broadcast import queries
+from services.broadcast import model, queries
+from services.broadcast.queries import inbox as inbox_pages
+from services.broadcast.queries.inbox import inbox
 from services.broadcast.reactions import delivery
 from services.broadcast.store import bitmaps, follower_id
 from services.chassis import clock, commit, policy
+from services.chassis.errors import Refusal
 from services.chassis.once import Result
 from tests.contract.broadcast.house import openids
 
@@ -145,82 +149,75 @@ def test_deliveries_are_paged_over_chunks_and_shards(house, account, size):
     assert found == openids(0, 20) + openids(40, 100)
 
 
+def inbox_of(house, openid: str, size: int = 20) -> list[dict]:
+    """All of an inbox, page by page."""
+    found, token = [], ""
+    while True:
+        page, token = inbox(house.store, "service", openid, size, token)
+        assert len(page) <= size
+        found += page
+        if not token:
+            return found
+
+
 def test_an_inbox_holds_the_broadcasts_that_reached_its_owner(house, account):
-    first = house.run(house.send(account, content={"text": "第一"}).document["_id"])
+    house.run(house.send(account, content={"text": "第一"}).document["_id"])
     house.at("2026-01-06T10:00")
     house.follow(account, openids(100, 105))
     house.leave(account, openids(50, 51))
     second = house.run(house.send(account, content={"text": "第二"}).document["_id"])
-    old, new, gone = openids(0, 1)[0], openids(104, 105)[0], openids(50, 51)[0]
+    expected = {0: ["第二", "第一"], 104: ["第二"], 50: ["第一"], 999: []}
+    for number, texts in expected.items():
+        for size in (1, 2, 20):
+            found = inbox_of(house, openids(number, number + 1)[0], size)
+            assert [message["text"] for message in found] == texts
+    (message,) = inbox_of(house, openids(104, 105)[0])
+    assert (message["kind"], message["reference"], message["at"]) == ("broadcast", second["_id"], second["admitted_at"])
 
-    def texts(openid: str, size: int = 20) -> list[str]:
-        return [message["text"] for message in queries.inbox(house.store, account, openid, size)]
 
-    assert texts(old) == ["第二", "第一"]
-    assert texts(old, 1) == ["第二"]
-    assert texts(new) == ["第二"]
-    assert texts(gone) == ["第一"]
-    assert texts("stranger") == []
-    message = queries.inbox(house.store, account, new, 1)[0]
-    assert (message["kind"], message["reference"]) == ("broadcast", second["_id"])
-    assert first["_id"] in {found["reference"] for found in queries.inbox(house.store, account, gone, 5)}
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_an_inbox_is_paged_over_broadcasts_and_messages(house, account, monkeypatch, size):
+    """Three broadcasts at a look, several messages at one instant, and broadcasts that reached others only."""
+    monkeypatch.setattr(inbox_pages, "JOBS_A_LOOK", 3)
+    mine, theirs = house.tag(account, "我", openids(0, 5)), house.tag(account, "他", openids(50, 60))
+    reader, expected = follower_id(account, openids(0, 1)[0]), []
+    for month, day in itertools.product(range(1, 5), range(6, 10)):
+        house.at(f"2026-{month:02d}-{day:02d}T10:00")
+        job = house.run(house.send(account, mine).document["_id"])
+        house.send(account, theirs)
+        same = [
+            {"_id": f"{day}.{month}.{n}", "reader": reader, "text": "", "reference": "", "at": clock.business()}
+            for n in "ab"
+        ]
+        house.store.inbox.insert_many(same)
+        expected += [job["_id"], *(row["_id"] for row in same)]
+    assert [message["message_id"] for message in inbox_of(house, openids(0, 1)[0], size)] == expected[::-1]
+    _, token = inbox(house.store, account, openids(0, 1)[0], 1, "")
+    with pytest.raises(Refusal, match="INVALID_PAGE_TOKEN"):
+        inbox(house.store, account, openids(1, 2)[0], 1, token)
 
 
 def test_order_facts_come_into_the_inbox_once(house):
-    import json
-
-    from services.chassis import events
-    from services.chassis.decisions import Fact
-
-    data = {
-        "order_id": "1",
-        "account_id": "service",
-        "openid": "o1",
-        "amount": 1990,
-        "currency": "CNY",
-        "lines": [{"name": "连衣裙", "quantity": 1}],
-        "paid_at": clock.business(),
-    }
-    paid = events.pack(
-        Fact("jishi.orders.order.paid.v1", data),
-        entity="orders.orders:1",
-        subject="1",
-        sequence=2,
-        causation="",
-        traceparent="",
-    )
-    shipped = events.pack(
-        Fact(
-            "jishi.orders.order.shipped.v1",
-            {"order_id": "1", "account_id": "service", "openid": "o1", "shipped_at": clock.business()},
-        ),
-        entity="orders.orders:1",
-        subject="1",
-        sequence=3,
-        causation="",
-        traceparent="",
-    )
-    for name, envelope in (("tell_paid", paid), ("tell_shipped", shipped)):
-        results = [house.intake.receive(name, json.dumps(envelope).encode()) for _ in range(2)]
+    order = {"order_id": "1", "account_id": "service", "openid": "o1"}
+    line = {"name": "连衣裙", "quantity": 1}
+    paid = {**order, "amount": 1990, "currency": "CNY", "lines": [line], "paid_at": clock.business()}
+    shipped = {**order, "shipped_at": clock.business()}
+    for name, event_type, data in (
+        ("tell_paid", model.ORDER_PAID, paid),
+        ("tell_shipped", model.ORDER_SHIPPED, shipped),
+    ):
+        results = [house.hear(name, event_type, data, subject="1") for _ in range(2)]
         assert results == [Result.APPLIED, Result.DONE]
-    found = queries.inbox(house.store, "service", "o1", 10)
+    found = inbox_of(house, "o1")
     assert {message["text"] for message in found} == {"订单支付成功:连衣裙,合计 19.90 CNY", "订单已发货:无需物流"}
-    assert house.store.inbox.count_documents({"reader": follower_id("service", "o1")}) == 2
 
 
 def test_an_account_is_known_by_its_newest_fact(house):
-    import json
-
-    from services.chassis import events
-    from services.chassis.decisions import Fact
-
-    def told(sequence: int, name: str) -> bytes:
-        fact = Fact("jishi.accounts.account.changed.v1", {"account_id": "a", "kind": "service", "name": name})
-        envelope = events.pack(
-            fact, entity="accounts.official_accounts:a", subject="a", sequence=sequence, causation="", traceparent=""
+    results = []
+    for number, name in ((2, "新"), (1, "旧"), (2, "新")):
+        data = {"account_id": "a", "kind": "service", "name": name}
+        results.append(
+            house.hear("keep_account", "jishi.accounts.account.changed.v1", data, subject="a", sequence=number)
         )
-        return json.dumps(envelope).encode()
-
-    results = [house.intake.receive("keep_account", told(n, name)) for n, name in ((2, "新"), (1, "旧"), (2, "新"))]
     assert results == [Result.APPLIED, Result.STALE, Result.DONE]
     assert house.store.accounts.find_one({"_id": "a"})["name"] == "新"

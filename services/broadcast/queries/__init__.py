@@ -1,4 +1,4 @@
-"""What may be asked: followers, tags, broadcasts and their deliveries, quotas, an inbox."""
+"""What may be asked: followers, broadcasts and their deliveries, quotas; a follower's ``inbox``."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -6,7 +6,7 @@ from typing import Any, Final
 from pyroaring import BitMap
 
 from services.broadcast import model
-from services.broadcast.store import Store, admission, bitmaps, follower_id, part_id
+from services.broadcast.store import Store, admission, bitmaps
 from services.broadcast.store.bitmaps import from_ordinal, unpack
 from services.broadcast.store.chunks import chunk_id, chunk_of
 from services.chassis import calendar, paging
@@ -16,8 +16,6 @@ from services.chassis.mongo import Document
 PAGE_DEFAULT: Final = 20
 PAGE_MOST: Final = 200
 DELIVERIES_MOST: Final = 1_000
-INBOX_JOBS: Final = 50
-"""An inbox looks through so many of the account's newest broadcasts."""
 CHUNKS_AT_ONCE: Final = 100
 COUNTS: Final = {
     "sent": "sent_count",
@@ -127,46 +125,3 @@ def _sets(store: Store, found: Document, part: Document, outcome: str, start: in
         names = [chunk_id(found["_id"], number) for number in range(begin, min(begin + CHUNKS_AT_ONCE, end))]
         rows = store.chunk_rows(names)
         yield from (unpack(rows[name][DELIVERED[outcome]]) for name in names if name in rows)
-
-
-def inbox(store: Store, account_id: str, openid: str, size: int) -> list[dict[str, Any]]:
-    """A follower's messages from one account, newest first: template messages and broadcasts delivered to them."""
-    reader = follower_id(account_id, openid)
-    messages = [
-        {
-            "message_id": row["_id"],
-            "kind": "template",
-            "text": row["text"],
-            "reference": row["reference"],
-            "at": row["at"],
-        }
-        for row in store.messages(reader, size)
-    ]
-    follower = store.followers.find_one({"_id": reader})
-    if follower is not None:
-        messages += _broadcasts_to(store, account_id, follower["ordinal"])
-    return sorted(messages, key=lambda message: message["at"], reverse=True)[:size]
-
-
-def _broadcasts_to(store: Store, account_id: str, ordinal: int) -> list[dict[str, Any]]:
-    """The account's newest broadcasts that were delivered to the ordinal: three queries, however many there are."""
-    recent = {
-        part_id(row["_id"], bitmaps.shard_of(ordinal)): row for row in store.jobs_page(account_id, _FAR, INBOX_JOBS)
-    }
-    chunks: dict[str, Document] = {}
-    for part in store.job_shards.find({"_id": {"$in": list(recent)}}):
-        recipients = unpack(part["recipients"])
-        if ordinal in recipients:
-            sent = recent[part["_id"]]
-            chunks[chunk_id(sent["_id"], chunk_of(part, recipients, ordinal, sent["chunk_size"]))] = sent
-    return [
-        {
-            "message_id": chunks[name]["_id"],
-            "kind": "broadcast",
-            "text": chunks[name]["content"]["text"],
-            "reference": chunks[name]["_id"],
-            "at": row["at"],
-        }
-        for name, row in store.chunk_rows(chunks).items()
-        if ordinal in unpack(row["delivered"])
-    ]
