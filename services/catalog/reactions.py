@@ -55,7 +55,7 @@ def apply_paid(delivery: Delivery, reservation: Document | None, _decision: Deci
         take(store, transaction, sku_id, quantity)
     if reservation is not None and not held:
         writes.count_purchases(store, transaction, reservation, lines, writes.Purchase.TAKE_ANYWAY)
-    transaction.insert(store.movements, *_movements(data, shop_id, wanted, "sold", -1))
+    transaction.insert(store.movements, _movement(data, shop_id, wanted, "sold", -1))
     together.commit(transaction)
 
 
@@ -80,7 +80,7 @@ def apply_closed(delivery: Delivery, reservation: Document | None, _decision: De
         for sku_id, quantity in sorted(wanted.items()):
             writes.take_back(store, transaction, sku_id, quantity)
         writes.count_purchases(store, transaction, reservation, lines, writes.Purchase.GIVE_BACK)
-        transaction.insert(store.movements, *_movements(data, shop_id, wanted, "returned", 1))
+        transaction.insert(store.movements, _movement(data, shop_id, wanted, "returned", 1))
     elif reservation is not None and (shops := stock.held_by(reservation, shop_id)):
         _let_go(store, transaction, reservation, shops, delivery.cause)
     else:
@@ -142,22 +142,16 @@ def _timer(held: list[str]) -> dict[str, Any]:
     return {} if held else {"due": None}
 
 
-def _movements(
-    data: Mapping[str, Any], shop_id: str, wanted: Mapping[str, int], kind: str, sign: int
-) -> list[Document]:
-    at = clock.business()
-    return [
-        {
-            "_id": f"{kind}:{data['order_id']}:{sku_id}",
-            "sku_id": sku_id,
-            "shop_id": shop_id,
-            "delta": sign * quantity,
-            "kind": kind,
-            "ref": data["order_id"],
-            "at": at,
-        }
-        for sku_id, quantity in wanted.items()
-    ]
+def _movement(data: Mapping[str, Any], shop_id: str, wanted: Mapping[str, int], kind: str, sign: int) -> Document:
+    """One row for all SKUs of an order, under an id that follows from its cause, kept for ever."""
+    return {
+        "_id": f"{kind}:{data['order_id']}",
+        "shop_id": shop_id,
+        "kind": kind,
+        "ref": data["order_id"],
+        "movements": [{"sku_id": sku_id, "delta": sign * quantity} for sku_id, quantity in wanted.items()],
+        "at": clock.business(),
+    }
 
 
 # ------------------------------------------------------------------------------------------------------------------- chunks

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 THREADS: Final = 8
 MOST_IN_FLIGHT: Final = 64
 SHORTEST_PAUSE_S: Final = 0.01
+GATHER_S: Final = 0.02
 """Between two looks however often the bell rings: payments that come close together are found by one query."""
 LONGEST_PAUSE_S: Final = 0.5
 """Between two looks when nothing rings."""
@@ -110,15 +111,15 @@ class Notifier:
     def _run(self) -> None:
         pause = SHORTEST_PAUSE_S
         while not self._stopping.is_set():
-            rang = self._bell.wait(pause)
+            self._bell.wait(pause)
             self._bell.clear()
             try:
                 found = self._sweep()
             except PyMongoError as error:
                 log.warning("channel.notifier: the database does not answer: %s", error)
                 found = 0
-            pause = SHORTEST_PAUSE_S if found or rang else min(pause * 2, LONGEST_PAUSE_S)
-            self._stopping.wait(SHORTEST_PAUSE_S)
+            pause = SHORTEST_PAUSE_S if found else min(max(pause, GATHER_S) * 2, LONGEST_PAUSE_S)
+            self._stopping.wait(GATHER_S)
 
     def _sweep(self) -> int:
         """Hand what is due to the threads; answers how many trades."""

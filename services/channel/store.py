@@ -164,9 +164,9 @@ class Store:
     def due(self, now_ms: int, besides: Iterable[str], limit: int) -> list[Trade]:
         """At most ``limit`` trades with something to do at ``now_ms``, without those numbered in ``besides``."""
         query: Document = {"due_at": {"$gt": 0, "$lte": now_ms}}
-        if skip := list(besides):
-            query["_id"] = {"$nin": skip}
-        return [to_trade(document) for document in self._trades.find(query).limit(limit)]
+        skip = set(besides)
+        found = self._trades.find(query).limit(limit + len(skip))
+        return [to_trade(document) for document in found if document["_id"] not in skip][:limit]
 
     def billed(self, cst_day: str) -> Iterator[Trade]:
         """The trades that stand on the bill of a CST day (``"2026-01-05"``)."""

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pymongo import InsertOne, UpdateOne
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, ClientBulkWriteException, DuplicateKeyError, OperationFailure, PyMongoError
 
@@ -401,13 +402,32 @@ class Transaction:
             time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads writers, no secret
             pause = min(pause * 2, 0.05)
 
+    @classmethod
+    def joined(cls, transactions: "Sequence[Transaction]") -> "Transaction":
+        """Several transactions as one: all of them or none."""
+        whole = cls(transactions[0].client)
+        for each in transactions:
+            whole.operations += each.operations
+            whole._matching += each._matching
+            whole._inserting += each._inserting
+            whole._spills += each._spills
+            whole._many += each._many
+            whole._telling |= each._telling
+        return whole
+
     def _attempt(self) -> None:
+        if len(self.operations) == 1 and not self._many:
+            self._run(None)  # one write is all or nothing by itself
+            return
         with self.client.start_session() as session, session.start_transaction():
-            result = self.client.bulk_write(self.operations, session=session, ordered=True)
-            if result.matched_count != self._matching or result.inserted_count != self._inserting:
-                raise Shortfall
-            for rows, documents in self._many:
-                rows.insert_many(documents, session=session)
+            self._run(session)
+
+    def _run(self, session: ClientSession | None) -> None:
+        result = self.client.bulk_write(self.operations, session=session, ordered=True)
+        if result.matched_count != self._matching or result.inserted_count != self._inserting:
+            raise Shortfall
+        for rows, documents in self._many:
+            rows.insert_many(documents, session=session)
 
 
 def _namespace(rows: Rows) -> str:

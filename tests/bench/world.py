@@ -88,7 +88,7 @@ def upsert(bench: Bench, count: int, *, stock: int = 1_000_000, prefix: str = "b
     ids: list[str] = []
     for begin in range(0, count, 200):
         items = [product(f"{prefix}{n}", stock) for n in range(begin, min(begin + 200, count))]
-        answer = bench.merchant.post("/v1/products:bulkUpsert", {"products": items, "policy": "reject_all"})
+        answer = bench.merchant.post("/v1/products:bulkUpsert", {"items": items, "policy": "reject_all"})
         ids += [row["product_id"] for row in answer["results"]]
     return [bench.api.get(f"/v1/products/{product_id}")["product"] for product_id in ids]
 
@@ -96,4 +96,5 @@ def upsert(bench: Bench, count: int, *, stock: int = 1_000_000, prefix: str = "b
 def product(name: str, stock: int) -> dict[str, Any]:
     """One product as a developer would send it."""
     skus = [{"values": [size], "price": 9_900, "original_price": 12_900, "quantity": stock} for size in ("M", "L")]
-    return {"external_id": name, "name": f"测速商品 {name}", "axes": ["尺码"], "skus": skus, "listed": True}
+    item = {"external_id": name, "name": f"测速商品 {name}", "images": [f"https://img.example.com/{name}.jpg"]}
+    return {**item, "axes": ["尺码"], "skus": skus, "listed": True}

@@ -1,11 +1,12 @@
 """What accounts keeps: accounts, shops, staff, apps and grants, buyers, tokens given out, revocations, moves of the sandbox clock."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from services.chassis import commit
 from services.chassis.commit import Rows
 from services.chassis.mongo import Client, Collection, Database, Document, Index
+from services.chassis.together import SharedReads
 
 COLLECTIONS: Final = (
     Collection("official_accounts", (Index(("appid",), unique=True),), keyed=True, emits=True),
@@ -39,6 +40,7 @@ class Store:
         self.revocations: Rows = database["revocations"]
         self.clock_moves: Rows = database["clock_moves"]
         self.clock: Rows = shared["clock"]
+        self._shops: SharedReads[str] = SharedReads(self._shops_by_id)
 
     def account(self, account_id: str) -> Document | None:
         """An official account."""
@@ -58,7 +60,10 @@ class Store:
 
     def shops_by_id(self, shop_ids: Iterable[str]) -> list[Document]:
         """Those of the shops that exist."""
-        return list(self.shops.find({"_id": {"$in": list(shop_ids)}}))
+        return list(self._shops.get(shop_ids).values())
+
+    def _shops_by_id(self, shop_ids: Sequence[str]) -> dict[str, Document]:
+        return {row["_id"]: row for row in self.shops.find({"_id": {"$in": shop_ids}})}
 
     def shops_page(self, filters: Mapping[str, Any], after: list[Any] | None, limit: int) -> list[Document]:
         """At most ``limit`` shops, newest first, after the position ``[created_at, shop_id]``."""

@@ -18,7 +18,7 @@ COLLECTIONS: Final = (
     Collection("products", (Index(("external_key",), unique=True, sparse=True), Index(("shop_id", "-position")))),
     Collection("versions"),
     Collection("stock", (Index(("product_id",)), Index(("merchant_key",), unique=True, sparse=True))),
-    Collection("movements", (Index(("sku_id",)),)),
+    Collection("movements", (Index(("sku_id",), sparse=True), Index(("movements.sku_id",), sparse=True))),
     Collection("chunks", emits=True),
     Collection("imports", (Index(("next_at",), sparse=True), Index(("shop_id", "-position"))), keyed=True, emits=True),
     Collection("import_files", (Index(("expire_at",), expire_s=0),)),
@@ -28,8 +28,8 @@ COLLECTIONS: Final = (
     Collection("shelves", (Index(("shop_id",)), Index(("slug_key",), unique=True)), keyed=True),
     Collection("shelf_versions"),
 )
-"""products carry the current listing, stock one row a SKU, movements what changed stock outside of chunks; a chunk holds the results and
-stock movements of some products applied together; import_files the blocks of an uploaded file; purchases what limited buyers took."""
+"""products carry the current listing, stock one row a SKU, movements what changed stock outside of chunks: a row for one SKU {sku_id,
+delta}, or for those of an order {movements: [{sku_id, delta}]}; a chunk holds the results and movements of products applied together; import_files the blocks of an uploaded file; purchases what limited buyers took."""
 
 
 @cache
@@ -41,6 +41,10 @@ def tree() -> Tree:
 def limits(when: datetime) -> Limits:
     """The limits of a product in force at ``when``."""
     return Limits(**policy.load(SERVICE).value("product_limits", when))
+
+
+class FileGoneError(Exception):
+    """A block of an uploaded file is not there any more."""
 
 
 class Store:
@@ -87,9 +91,9 @@ class Store:
         return list(self.database[collection].find(query).sort("position", -1).limit(size))
 
     def file_blocks(self, file_id: str, blocks: int) -> Iterator[bytes]:
-        """The bytes of an uploaded file, block by block."""
+        """The bytes of an uploaded file, block by block. Raises FileGoneError."""
         for number in range(blocks):
             row = self.import_files.find_one({"_id": f"{file_id}:{number}"})
             if row is None:
-                raise LookupError(f"block {number} of file {file_id} is gone")
+                raise FileGoneError(f"block {number} of file {file_id} is gone")
             yield bytes(row["data"])

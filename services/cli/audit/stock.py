@@ -17,8 +17,9 @@ def on_hand(world: World) -> Iterator[Finding]:
         for row in scan(catalog, "stock", ("initial", "on_hand")):
             sheet.expect(row["_id"], row["initial"])
             sheet.find(row["_id"], row["on_hand"])
-        for movement in scan(catalog, "movements", ("sku_id", "delta")):
-            sheet.expect(movement["sku_id"], movement["delta"])
+        for row in scan(catalog, "movements", ("sku_id", "delta", "movements")):
+            for movement in row.get("movements", (row,)):
+                sheet.expect(movement["sku_id"], movement["delta"])
         for chunk in scan(catalog, "chunks", ("movements",)):
             for movement in chunk["movements"]:
                 sheet.expect(movement["sku_id"], movement["delta"])
@@ -63,9 +64,10 @@ def movements(world: World) -> Iterator[Finding]:
                     for kind in signs.get(part, ()):
                         for sku_id, quantity in wanted.items():
                             sheet.expect(f"{kind}:{order_id}:{sku_id}", quantity if kind == "returned" else -quantity)
-        for row in scan(catalog, "movements", ("kind", "ref", "sku_id", "delta")):
+        for row in scan(catalog, "movements", ("kind", "ref", "movements")):
             if row["kind"] in ("sold", "returned"):
-                sheet.find(f"{row['kind']}:{row['ref']}:{row['sku_id']}", row["delta"])
+                for movement in row["movements"]:
+                    sheet.find(f"{row['kind']}:{row['ref']}:{movement['sku_id']}", movement["delta"])
         yield from sheet.findings()
 
 

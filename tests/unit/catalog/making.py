@@ -192,7 +192,7 @@ class House:
         """initial + Σ movements = on_hand; Σ held lines = reserved; available = on_hand − reserved ≥ 0, for every SKU."""
         moved, held = {}, {}
         rows = [
-            *self.store.movements.find({}),
+            *(found for row in self.store.movements.find({}) for found in row.get("movements", (row,))),
             *(found for chunk in self.store.chunks.find({}) for found in chunk["movements"]),
         ]
         for row in rows:
