@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from services.catalog.commands.products import shop_of
@@ -39,7 +39,8 @@ def create_import(store: Store, cause: Cause, options: Options, content: Iterato
     file_id = ids.new_id("file")
     digest = hashlib.sha256(repr(options).encode())
     size = blocks = 0
-    most = policy.load(SERVICE).value("import_bytes", shop.now)
+    rules = policy.load(SERVICE)
+    most = rules.value("import_bytes", shop.now)
     for block in _blocks(content):
         size += len(block)
         if size > most:
@@ -59,7 +60,8 @@ def create_import(store: Store, cause: Cause, options: Options, content: Iterato
         "policy": chosen,
         "max_errors": options.max_errors,
         "dry_run": options.dry_run,
-        "limits": policy.load(SERVICE).version("product_limits", shop.now),
+        "chunk": {name: rules.value(f"import_chunk_{name}", shop.now) for name in ("products", "rows")},
+        "limits": rules.version("product_limits", shop.now),
         "file_name": options.file_name[:255],
         "file": {"id": file_id, "blocks": blocks, "bytes": size},
         "state": "queued",
@@ -96,6 +98,7 @@ def cancel_import(store: Store, cause: Cause, shop_id: str, import_id: str) -> O
     def decide(job: Document) -> Change | None:
         if job["shop_id"] != shop_id:
             raise not_found("import", import_id)
-        return imports.cancel(job)
+        wanted = imports.cancel(job)
+        return wanted and replace(wanted, set={**wanted.set, "end_time": clock.business()})
 
     return commit.change(store.imports, import_id, cause, decide, kind="import")

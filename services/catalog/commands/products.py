@@ -6,8 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.catalog.model import imports
-from services.catalog.model.chunks import Item, RowProblem, Shop
-from services.catalog.model.products import Freight, ProductDraft, SkuDraft, State, missing_properties, move, validate
+from services.catalog.model.chunks import PROBLEMS_TOLD, Item, RowProblem, Shop
+from services.catalog.model.products import (
+    Freight,
+    Limits,
+    Problem,
+    ProductDraft,
+    SkuDraft,
+    State,
+    missing_properties,
+    move,
+    validate,
+)
 from services.catalog.store import SERVICE, Store, limits, tree
 from services.catalog.store.chunks import Chunk, ChunkAppliedError, apply_chunk, results_of
 from services.chassis import clock, commit, ids, policy
@@ -73,11 +83,15 @@ def _sized(number: int, shop: Shop) -> list[Violation]:
     return [] if 1 <= number <= most else [Violation("items", f"between 1 and {most} items a call; split them")]
 
 
-def _item(number: int, raw: Mapping[str, Any], most: Any) -> Item:
+def _item(number: int, raw: Mapping[str, Any], most: Limits) -> Item:
     draft = _draft(raw)
-    problems = tuple(
-        RowProblem(number, found.field, found.reason, found.message) for found in validate(draft, tree(), most)
-    )
+    found = validate(draft, tree(), most)
+    found += [
+        Problem(f"detail[{place}]", "BLOCK_INVALID", "a block holds a text or an image, not both")
+        for place, block in enumerate(raw["detail"])
+        if block["text"] and block["image"]
+    ]
+    problems = tuple(RowProblem(number, each.field, each.reason, each.message) for each in found[:PROBLEMS_TOLD])
     return Item(draft.external_id, number, None if problems else draft, problems)
 
 

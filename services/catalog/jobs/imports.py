@@ -15,7 +15,7 @@ from services.catalog.jobs.importing.reading import ProductFile, open_file
 from services.catalog.jobs.importing.text import UnreadableFileError
 from services.catalog.model import imports
 from services.catalog.model.chunks import Item, Known, Plan, RowProblem, Shop, plan
-from services.catalog.store import SERVICE, Store, limits, tree
+from services.catalog.store import SERVICE, FileGoneError, Store, limits, tree
 from services.catalog.store.chunks import Chunk, ChunkAppliedError, apply_chunk, read_known, results_of
 from services.chassis import clock, commit, ids, policy
 from services.chassis.commit import Cause, Shortfall, Taken, Transaction
@@ -92,7 +92,7 @@ def run(lease: JobRun) -> None:
         return
     except UnreadableFileError as error:
         _fail(work, error.reason, error.message)
-    except LookupError as error:
+    except FileGoneError as error:
         _fail(work, "FILE_GONE", f"{error}; upload the file again")
 
 
@@ -122,11 +122,9 @@ def _open(work: _Work) -> ProductFile:
 
 
 def _chunks(work: _Work, file: ProductFile, skip: int) -> Iterator[tuple[int, list[Item]]]:
-    now = clock.business()
-    values = policy.load(SERVICE)
-    context = Context(work.job["currency"], tree(), limits(now))
-    products, rows = values.value("import_chunk_products", now), values.value("import_chunk_rows", now)
-    return enumerate(file.chunks(context, products=products, rows=rows, skip=skip), start=skip)
+    context = Context(work.job["currency"], tree(), limits(clock.business()))
+    size = work.job["chunk"]
+    return enumerate(file.chunks(context, products=size["products"], rows=size["rows"], skip=skip), start=skip)
 
 
 # ------------------------------------------------------------------------------------------------------------------ checking
@@ -194,9 +192,7 @@ def _compare(work: _Work, number: int, items: list[Item]) -> None:
         work.store.chunks, commit.prepare(work.store.chunks, row, work.cause(number))
     )
     transaction.change(work.store.imports, job, _progress(work, job, number, made), work.cause(number))
-    with contextlib.suppress(
-        Shortfall, Taken
-    ):  # moved on meanwhile: by a run whose answer was lost, or by the merchant
+    with contextlib.suppress(Shortfall, Taken):  # a run whose answer was lost, or the merchant, moved the job on
         transaction.commit()
     work.job, work.advanced = work.current(), True
 

@@ -15,6 +15,8 @@ from services.chassis.decisions import DONE, EARLY, STALE, Change, Decision, app
 
 Document = Mapping[str, Any]
 OUTCOMES: Final = ("created", "updated", "unchanged", "failed")
+PROBLEMS_TOLD: Final = 20
+"""So many problems of one product are told; more would not help to mend it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ class Limits:
     price: int
     stock: int
     measure: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +107,17 @@ class ProductDraft:
     digest: str = field(init=False, compare=False, default="")
     """A fingerprint of every value, quantities included: equal digests mean that nothing was said anew."""
 
+    size: int = field(init=False, compare=False, default=0)
+    """Bytes of all that is said of it."""
+
     def __post_init__(self) -> None:
         """Take the fingerprint once; it is asked for several times."""
-        object.__setattr__(self, "digest", _digest(self))
+        said = _said(self)
+        object.__setattr__(self, "digest", hashlib.sha256(said).hexdigest())
+        object.__setattr__(self, "size", len(said))
 
 
-def _digest(draft: ProductDraft) -> str:
+def _said(draft: ProductDraft) -> bytes:
     skus = [
         [s.values, s.price, s.original_price, s.quantity, s.merchant_sku, s.barcode, s.image, s.weight_g, s.volume_cm3]
         for s in draft.skus
@@ -119,7 +125,7 @@ def _digest(draft: ProductDraft) -> str:
     freight = [draft.freight.kind, draft.freight.fee]
     rest = [draft.images, draft.detail, draft.properties, draft.buy_limit, *freight, draft.listed]
     whole = [draft.external_id, draft.name, draft.category_id, draft.axes, skus, *rest]
-    return hashlib.sha256(json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+    return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def sku_key(axes: Iterable[str], values: Iterable[str]) -> str:
@@ -172,7 +178,7 @@ def _sku(draft: ProductDraft, sku: SkuDraft, product_id: str) -> dict[str, Any]:
 
 def validate(draft: ProductDraft, tree: Tree, limits: Limits) -> list[Problem]:
     """Everything wrong with ``draft``, each naming its field; empty when it may be stored."""
-    problems = [*_head(draft, limits), *_axes(draft, limits)]
+    problems = [*_head(draft, limits), *_content(draft, limits), *_axes(draft, limits)]
     category = tree.get(draft.category_id)
     if category is None or not category.leaf:
         problems.append(
@@ -186,6 +192,9 @@ def validate(draft: ProductDraft, tree: Tree, limits: Limits) -> list[Problem]:
         problems += missing_properties(category, (name for name, _ in draft.properties))
     for number, sku in enumerate(draft.skus):
         problems += _sku_problems(f"skus[{number}]", sku, limits)
+    if not problems and draft.size > limits.bytes:
+        message = f"all texts together have {draft.size} bytes, more than the {limits.bytes} allowed; shorten them"
+        problems.append(Problem("skus", "TOO_LONG", message))
     return problems
 
 
@@ -217,20 +226,29 @@ def _head(draft: ProductDraft, limits: Limits) -> list[Problem]:
         for name, size, most in sizes
         if size > most
     ]
-    for number, url in enumerate(draft.images):
-        problems += _url(f"images[{number}]", url, limits)
-    for number, (kind, content) in enumerate(draft.detail):
-        if kind == "image":
-            problems += _url(f"detail[{number}].image", content, limits)
-    if any(len(name) > limits.value or len(value) > limits.property for name, value in draft.properties):
-        message = f"a property has a name of at most {limits.value} and a value of at most {limits.property} characters"
-        problems.append(Problem("properties", "TOO_LONG", message))
     if not _is_freight(draft.freight, limits):
         message = f"freight is free, or flat with a fee between 0 and {limits.price}"
         problems.append(Problem("freight", "FREIGHT_INVALID", message))
     if not 0 <= draft.buy_limit <= limits.stock:
         message = f"the buy limit lies between 0 (none) and {limits.stock}"
         problems.append(Problem("buy_limit", "OUT_OF_RANGE", message))
+    return problems
+
+
+def _content(draft: ProductDraft, limits: Limits) -> list[Problem]:
+    problems: list[Problem] = []
+    for number, url in enumerate(draft.images):
+        problems += _url(f"images[{number}]", url, limits)
+    for number, (kind, content) in enumerate(draft.detail):
+        if kind == "image":
+            problems += _url(f"detail[{number}].image", content, limits)
+        elif not content:
+            problems.append(Problem(f"detail[{number}]", "REQUIRED", "a block holds a text or an image"))
+    if not all(name and value for name, value in draft.properties):
+        problems.append(Problem("properties", "PROPERTY_INVALID", "a property has a name and a value"))
+    if any(len(name) > limits.value or len(value) > limits.property for name, value in draft.properties):
+        message = f"a property has a name of at most {limits.value} and a value of at most {limits.property} characters"
+        problems.append(Problem("properties", "TOO_LONG", message))
     return problems
 
 

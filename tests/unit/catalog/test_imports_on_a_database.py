@@ -175,6 +175,20 @@ def test_what_is_no_product_file_fails_the_job_and_says_why(house, content, reas
     assert "next_at" not in house.store.imports.find_one({"_id": job["import_id"]})
 
 
+def test_a_file_that_is_gone_fails_the_job(house):
+    identity = house.queue(csv(2)).document["_id"]
+    house.store.import_files.delete_many({})
+    house.work(identity)
+    job = queries.job(house.store, SHOP, identity)
+    assert (job["state"], job["reason"]) == ("failed", "FILE_GONE")
+
+
+def test_a_block_holds_a_text_or_an_image(house):
+    made = house.upsert(product(detail=[{"text": "a", "image": "https://x/1.jpg"}, {"text": "", "image": ""}]))
+    fields = [problem["field"] for problem in made.document["results"][0]["problems"]]
+    assert fields == ["detail[1]", "detail[0]"]
+
+
 def test_the_same_key_uploads_once(house):
     first = house.queue(csv(2), key="k")
     again = house.queue(csv(2), key="k")

@@ -82,6 +82,15 @@ def test_a_good_product_has_no_problems():
         (draft(skus=(SkuDraft((), 5, 5, image="x"),)), ("skus[0].image", "URL_INVALID")),
         (draft(skus=tuple(SkuDraft((str(n),), 5, 5) for n in range(2001)), axes=("a",)), ("skus", "TOO_MANY")),
         (draft(images=("http://x/" + "y" * 2048,)), ("images[0]", "TOO_LONG")),
+        (draft(detail=(("text", ""),)), ("detail[0]", "REQUIRED")),
+        (draft(properties=(("a", ""),)), ("properties", "PROPERTY_INVALID")),
+        (
+            draft(
+                axes=("a",),
+                skus=tuple(SkuDraft((f"{n}",), 5, 5, image="https://x/" + "图" * 2000) for n in range(1400)),
+            ),
+            ("skus", "TOO_LONG"),
+        ),
         (draft(detail=(("image", "data:x"),)), ("detail[0].image", "URL_INVALID")),
         (draft(detail=(("text", "x" * 200_001),)), ("detail", "TOO_LONG")),
         (draft(detail=(("text", "x" * 150_000),) * 2), ("detail", "TOO_LONG")),

@@ -8,13 +8,11 @@ from typing import Final, TypeVar
 from services.catalog.jobs.importing.cells import CellError
 from services.catalog.jobs.importing.text import Row
 from services.catalog.model.categories import Tree
-from services.catalog.model.chunks import Item, RowProblem
+from services.catalog.model.chunks import PROBLEMS_TOLD, Item, RowProblem
 from services.catalog.model.products import Limits, Problem, ProductDraft, validate
 
 T = TypeVar("T")
 _PATH: Final = re.compile(r"(?:skus\[(\d+)\]\.)?(\w+)")
-PROBLEMS_TOLD: Final = 20
-"""So many problems of one product are told; more would not help to mend it."""
 
 
 @dataclass(frozen=True, slots=True)
