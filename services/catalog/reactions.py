@@ -25,7 +25,8 @@ def checkout_of(event: Event) -> str:
 
 def load_reservation(database: Database, event: Event) -> Document | None:
     """The reservation of the event's checkout."""
-    return database["reservations"].find_one({"_id": event.data["checkout_id"]})
+    checkout_id = event.data["checkout_id"]
+    return together.find(database["reservations"], [checkout_id]).get(checkout_id)
 
 
 def decide_paid(reservation: Document | None, event: Event) -> Decision:

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
-from services.chassis.commit import Shortfall, Taken, Transaction
+from services.chassis.commit import Rows, Shortfall, Taken, Transaction
 from services.chassis.mongo import Client, Document
 
 T = TypeVar("T")
@@ -81,8 +81,35 @@ class SharedReads(Generic[K]):
         return [{key: found[key] for key in keys if key in found} for keys in asked]
 
 
-_COMMITTING: "weakref.WeakKeyDictionary[Client, Together[Transaction]]" = weakref.WeakKeyDictionary()
-_CREATING: Final = threading.Lock()
+class _Desk:
+    """What is shared by all users of one database client."""
+
+    def __init__(self) -> None:
+        self.commits: Together[Transaction] = Together(_commit_all)
+        self.reads: dict[str, SharedReads[Any]] = {}
+
+
+_DESKS: "weakref.WeakKeyDictionary[Client, _Desk]" = weakref.WeakKeyDictionary()
+_OPENING: Final = threading.Lock()
+
+
+def _desk(client: Client) -> _Desk:
+    with _OPENING:
+        return _DESKS.setdefault(client, _Desk())
+
+
+def find(rows: Rows, ids: Iterable[Any]) -> dict[Any, Document]:
+    """The documents with these ids that are there, read together with others that ask the same collection. Do not change them."""
+    reads = _desk(rows.database.client).reads
+    shared = reads.get(rows.full_name)
+    if shared is None:
+        shared = reads.setdefault(rows.full_name, SharedReads(lambda asked: _by_id(rows, asked)))
+    return shared.get(ids)
+
+
+def _by_id(rows: Rows, ids: Sequence[Any]) -> dict[Any, Document]:
+    query: Document = {"_id": ids[0]} if len(ids) == 1 else {"_id": {"$in": ids}}
+    return {found["_id"]: found for found in rows.find(query)}
 
 
 def commit(transaction: Transaction) -> None:
@@ -90,11 +117,7 @@ def commit(transaction: Transaction) -> None:
 
     Raises what ``Transaction.commit`` raises: Shortfall, Taken.
     """
-    with _CREATING:
-        together = _COMMITTING.get(transaction.client)
-        if together is None:
-            together = _COMMITTING[transaction.client] = Together(_commit_all)
-    together.ask(transaction)
+    _desk(transaction.client).commits.ask(transaction)
 
 
 def _commit_all(transactions: Sequence[Transaction]) -> list[Exception | None]:

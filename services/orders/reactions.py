@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from services.chassis import clock, commit
+from services.chassis import clock, commit, together
 from services.chassis.commit import Shortfall, Transaction
 from services.chassis.decisions import Decision, Verdict
 from services.chassis.events import Event
@@ -49,8 +49,7 @@ def on_order(event_type: str, name: str, actor: Actor, decide: Decide) -> Handle
 def load_paid(database: Database, event: Event) -> dict[str, Document]:
     """The orders that a payment pays for, by id."""
     wanted = [share["order_id"] for share in event.data["shares"]]
-    query: Document = {"_id": wanted[0]} if len(wanted) == 1 else {"_id": {"$in": wanted}}
-    return {found["_id"]: found for found in database["orders"].find(query)}
+    return together.find(database["orders"], wanted)
 
 
 def decide_paid(orders: Mapping[str, Order], event: Event) -> Decision:
@@ -70,15 +69,12 @@ def apply_paid(delivery: Delivery, orders: Mapping[str, Document], _decision: De
         for order_id, decision in decisions
         if decision.verdict is Verdict.APPLY and decision.change is not None
     ]
-    if len(data["shares"]) == 1:
-        found, change = changes[0]
-        if not commit.write(rows, found, change, delivery.cause):
-            raise Shortfall
-        return
     transaction = Transaction(delivery.database.client)
     for found, change in changes:
         transaction.change(rows, found, change, delivery.cause)
-    transaction.handled(delivery.database, delivery.row_id, waited=delivery.waited).commit()
+    if len(data["shares"]) > 1:  # one order remembers by itself what was applied to it
+        transaction.handled(delivery.database, delivery.row_id, waited=delivery.waited)
+    together.commit(transaction)
 
 
 HANDLERS: Final = (

@@ -5,6 +5,7 @@ from typing import Final
 from services.broadcast import model
 from services.broadcast.reactions import delivery
 from services.broadcast.store import follower_id
+from services.chassis import together
 from services.chassis.commit import Transaction
 from services.chassis.decisions import Decision
 from services.chassis.events import Event
@@ -14,7 +15,7 @@ from services.chassis.reacting import Delivery, Handler, keep_copy, timer_on_doc
 
 def load_message(database: Database, event: Event) -> bool:
     """Whether the message that an order's fact gives is in the inbox already."""
-    return database["inbox"].find_one({"_id": message_id(event)}, {"_id": 1}) is not None
+    return bool(together.find(database["inbox"], [message_id(event)]))
 
 
 def write_message(delivery: Delivery, _known: bool, _decision: Decision) -> None:
@@ -29,7 +30,7 @@ def write_message(delivery: Delivery, _known: bool, _decision: Decision) -> None
         "reference": event.data["order_id"],
         "at": at,
     }
-    Transaction(delivery.database.client).insert(delivery.database["inbox"], message).commit()
+    together.commit(Transaction(delivery.database.client).insert(delivery.database["inbox"], message))
 
 
 def message_id(event: Event) -> str:

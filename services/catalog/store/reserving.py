@@ -12,26 +12,22 @@ from services.catalog.model.stock import limited, summed
 from services.catalog.store import Store
 from services.chassis.commit import Shortfall, Transaction
 from services.chassis.mongo import Document
-from services.chassis.together import Together
 
 
 class Reserver:
     """Inserts reservation rows and reserves their stock."""
 
     def __init__(self, store: Store) -> None:
-        """One for a process: its callers share transactions."""
+        """Over one store."""
         self._store = store
-        self._together: Together[Document] = Together(self._write)
 
-    def reserve(self, row: Document) -> None:
-        """Write the prepared reservation ``row`` (lines, buyer_id) and what it holds, all or nothing.
+    def write(self, rows: Sequence[Document]) -> list[Exception | None]:
+        """Write prepared reservations (lines, buyer_id) and what they hold, each all or nothing; what was wrong with each.
 
-        Raises Shortfall (stock or buy limit), Taken (the checkout has a reservation, or a buyer's first purchase raced).
+        Shortfall: stock or buy limit; Taken: the checkout has a reservation, or a buyer's first purchase raced.
+
+        All at once; where that does not fit, those whom the stock left can serve, in order; what is open then one by one.
         """
-        self._together.ask(row)
-
-    def _write(self, rows: Sequence[Document]) -> list[Exception | None]:
-        """All at once; where that does not fit, those whom the stock left can serve, in order; what is open then one by one."""
         results: list[Exception | None] = [None] * len(rows)
         together = [number for number, row in enumerate(rows) if not limited(row["lines"])]
         alone = [number for number, row in enumerate(rows) if limited(row["lines"])]

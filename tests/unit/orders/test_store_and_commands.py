@@ -165,7 +165,7 @@ def test_a_payment_costs_two_commands_and_comes_once(house):
     placed = house.place()
     house.counter.names.clear()
     assert house.pay(placed) is Result.APPLIED
-    assert house.counter.names == ["find", "update"]
+    assert house.counter.names == ["find", "bulkWrite"]
     order = house.order(placed)
     assert (order["state"], house.told(order), order["transaction_id"]) == ("paid", ["paid"], "42")
     assert house.pay(placed) is Result.DONE
