@@ -169,22 +169,29 @@ class Crew:
         self._stopping = threading.Event()
         self._free = threading.Semaphore(threads)
         self._waiting = 0
+        self._wake = threading.Event()
 
     def stop(self) -> None:
         """Take nothing more; what runs is given up at its next step."""
         self._stopping.set()
+        self._wake.set()
+
+    def look(self) -> None:
+        """Look for work now."""
+        self._wake.set()
 
     def run(self) -> None:
         """Work until ``stop``; returns when the last run has ended."""
         idle = LOOK_EVERY_S
         while not self._stopping.is_set():
-            started = self._look()
+            self._wake.clear()
+            started = self._start_what_waits()
             idle = LOOK_EVERY_S if started else min(idle * 2, LOOK_MOST_S)
-            self._stopping.wait(idle)
+            self._wake.wait(idle)
         for _ in range(self._threads):
             self._free.acquire()
 
-    def _look(self) -> int:
+    def _start_what_waits(self) -> int:
         """Start what can be started; answers how many."""
         wanted = []
         for jobs in self._jobs:
@@ -222,6 +229,8 @@ class Crew:
         finally:
             jobs.running.discard((job.collection, row["_id"]))
             self._free.release()
+            if self._waiting:
+                self._wake.set()
 
 
 def main(settings: Settings, services: Sequence[str] | None, name: str) -> None:
@@ -246,11 +255,15 @@ def run(settings: Settings, declared: Mapping[str, Sequence[Job]], name: str) ->
         Jobs(service, mongo.database(client, settings, service), own, Presence(service, process, "jobs"))
         for service, own in declared.items()
     ]
+    for found in jobs:
+        found.presence.settle_ms = presence.SETTLE_MEMORY_MS  # no message travels to a jobs process
     crew = Crew(jobs, settings.jobs_threads)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: crew.stop())
     ended = threading.Event()
-    reporting = presence.start(Reporter(client, shared, [found.presence for found in jobs]), ended)
+    reporter = Reporter(client, shared, [found.presence for found in jobs], [crew.look])
+    reporting = threading.Thread(target=reporter.run, args=(ended,), name="presence", daemon=True)
+    reporting.start()
     _log.info("working", services=list(declared))
     crew.run()
     ended.set()

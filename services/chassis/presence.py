@@ -12,19 +12,29 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pymongo import UpdateOne
+from pymongo.errors import PyMongoError
 
 from services.chassis import clock
+from services.chassis.logs import get
 from services.chassis.mongo import Client, Database, Document
 
 LIVE_MS: Final = 3000
 """A row older than this belongs to a process that is gone."""
 SETTLE_MS: Final = 250
-"""What a message may be between a broker and a process that has not counted it yet."""
-REPORT_EVERY_S: Final = 0.5
+"""So long a message may be between RabbitMQ and a process that has not counted it yet."""
+SETTLE_MEMORY_MS: Final = 40
+REPORT_EVERY_S: Final = 1.0
+LISTEN_EVERY_S: Final = 0.15
+"""How often a process looks whether somebody asks."""
+LOOK_S: Final = 0.05
+"""What the loops of a process take to look at everything once."""
+ASK_EVERY_S: Final = 0.3
+_QUESTION: Final = "quiet?"
+_log = get(__name__)
 
 WORKER_CHECKS: Final = frozenset({"relay", "timers", "retries", "queues"})
 JOBS_CHECKS: Final = frozenset({"jobs"})
@@ -41,6 +51,7 @@ class Presence:
     def __init__(self, service: str, process: str, role: str) -> None:
         """``role`` is worker or jobs."""
         self.service, self.process, self.role = service, process, role
+        self.settle_ms = SETTLE_MS
         self.leads = False
         """Whether this process is the one of its service that polls outboxes (publishing twice is harmless)."""
         self._active_at = clock.wall_ms()
@@ -53,6 +64,11 @@ class Presence:
     def busy(self) -> int:
         """How many handlers or jobs run now."""
         return self._busy
+
+    @property
+    def active_at(self) -> int:
+        """When something was last found or done (wall ms)."""
+        return self._active_at
 
     def active(self) -> None:
         """Something was found or done just now."""
@@ -96,6 +112,7 @@ class Presence:
             "at": clock.wall_ms(),
             "active_at": self._active_at,
             "busy": self._busy,
+            "settle_ms": self.settle_ms,
             "checks": dict(self._checks),
             "offsets": dict(self._offsets),
             "stuck": dict(self._stuck),
@@ -129,11 +146,14 @@ def leave(shared: Database, presences: Sequence[Presence]) -> None:
 
 
 class Reporter:
-    """Tells about this process twice a second until it is stopped."""
+    """Tells how this process stands: each second, and as soon as somebody asks, who then has everything looked at afresh."""
 
-    def __init__(self, client: Client, shared: Database, presences: Sequence[Presence]) -> None:
-        """One per process."""
-        self._client, self._shared, self._presences = client, shared, presences
+    def __init__(
+        self, client: Client, shared: Database, presences: Sequence[Presence], wake: Sequence[Callable[[], None]]
+    ) -> None:
+        """One a process. ``wake``: make each loop of the process look now."""
+        self._client, self._shared, self._presences, self._wake = client, shared, presences, wake
+        self._heard = 0
 
     def once(self, extra: Sequence[UpdateOne] = ()) -> None:
         """One report; a worker also learns whether it leads."""
@@ -142,9 +162,31 @@ class Reporter:
         if workers:
             elect(self._shared, workers)
 
-    def leave(self) -> None:
-        """Take the rows away."""
-        leave(self._shared, self._presences)
+    def run(self, stopping: threading.Event, look: Callable[[], Sequence[UpdateOne]] = tuple) -> None:
+        """Report until ``stopping`` is set. ``look()`` runs before each report and adds to what it writes."""
+        told = 0.0
+        while not stopping.is_set():
+            try:
+                asked = self._asked()
+                if asked:
+                    for wake in self._wake:
+                        wake()
+                    stopping.wait(LOOK_S)
+                if asked or time.monotonic() - told > REPORT_EVERY_S:
+                    told = time.monotonic()
+                    self.once(look())
+            except PyMongoError as error:
+                _log.warning("cannot report", error=str(error)[:200])
+            stopping.wait(LISTEN_EVERY_S)
+        try:
+            leave(self._shared, self._presences)
+        except PyMongoError as error:
+            _log.warning("cannot take leave", error=str(error)[:200])
+
+    def _asked(self) -> bool:
+        question = self._shared["questions"].find_one({"_id": _QUESTION})
+        heard, self._heard = self._heard, question["asked_at"] if question else 0
+        return self._heard > heard
 
 
 # ----------------------------------------------------------------------------------------------------------------- waiting
@@ -166,12 +208,17 @@ def wait_quiet(
     ``wanted``: service → checks (``expected``). With ``offset`` (ms) timers must have looked at that sandbox offset or later.
     """
     since = clock.wall_ms()
-    until = time.monotonic() + timeout_s
+    until, asked = time.monotonic() + timeout_s, 0.0
     while True:
-        problems = unquiet(list(shared["quiet"].find()), wanted, since=since, now=clock.wall_ms(), offset=offset)
+        if time.monotonic() - asked > ASK_EVERY_S:
+            asked = time.monotonic()
+            question = {"$max": {"asked_at": clock.wall_ms()}}
+            shared["questions"].update_one({"_id": _QUESTION}, question, upsert=True)
+        rows = list(shared["quiet"].find())
+        problems = unquiet(rows, wanted, since=since, now=clock.wall_ms(), offset=offset)
         if not problems or time.monotonic() > until:
             return problems
-        time.sleep(0.05)
+        time.sleep(0.03)
 
 
 def wait_seen(shared: Database, offset: int, timeout_s: float) -> list[str]:
@@ -191,7 +238,8 @@ def unquiet(
 ) -> list[str]:
     """What keeps the stack from being quiet, one line each, judged from the rows of ``quiet``."""
     live = [row for row in rows if row["service"] in wanted and now - row["at"] <= LIVE_MS]
-    last = max([since, *(row["active_at"] for row in live)]) + SETTLE_MS
+    settle = max((row["settle_ms"] for row in live), default=0)
+    last = max([since, *(row["active_at"] for row in live)]) + settle
     problems = []
     for service, checks in sorted(wanted.items()):
         mine = [row for row in live if row["service"] == service]
@@ -216,20 +264,3 @@ def _unchecked(check: str, rows: Sequence[Document], last: int, offset: int | No
     if offset is not None and check == "timers" and not any(row["offsets"].get(check, 0) >= offset for row in rows):
         return f"{check}: have not seen the clock at {offset} ms"
     return ""
-
-
-def start(reporter: Reporter, stopping: threading.Event) -> threading.Thread:
-    """Report from a thread until ``stopping`` is set; an outage of the database only delays it."""
-    from services.chassis.mongo import AWAY  # noqa: PLC0415
-
-    def loop() -> None:
-        while not stopping.is_set():
-            with contextlib.suppress(*AWAY):
-                reporter.once()
-            stopping.wait(REPORT_EVERY_S)
-        with contextlib.suppress(*AWAY):
-            reporter.leave()
-
-    thread = threading.Thread(target=loop, name="presence", daemon=True)
-    thread.start()
-    return thread

@@ -153,6 +153,11 @@ class Relay:
             self._rung.add(collection)
             self._bell.set()
 
+    def look(self) -> None:
+        """Poll everything now."""
+        self._polls = dict.fromkeys(self._names, 0.0)
+        self._bell.set()
+
     def run(self, stopping: threading.Event) -> None:
         """Relay until ``stopping`` is set: rung collections at once, all of them by poll. Outages are waited for."""
         housekeeping = 0.0

@@ -19,7 +19,7 @@ from services.chassis.presence import Presence
 from services.chassis.reacting import Timer
 
 LIMIT: Final = 256
-LOOK_EVERY_S: Final = 0.5
+LOOK_EVERY_S: Final = 1.0
 PAUSE_FIRST_MS: Final = 1000
 PAUSE_MOST_MS: Final = 60_000
 FIRED: Final = Counter("jishi_timers_fired_total", "Timers by outcome", ("service", "collection", "outcome"))
@@ -33,6 +33,7 @@ class Timers:
         """The process name tells at which slot this one starts."""
         self._service, self._database, self._timers, self._presence = service, database, tuple(timers), presence
         self._start = sum(presence.process.encode()) % TIMER_SLOTS
+        self._wake = threading.Event()
         self._tried: dict[tuple[str, Any], tuple[int, int, float]] = {}
         """(collection, id) → version it was fired at, how often, not again before (monotonic)."""
 
@@ -54,9 +55,14 @@ class Timers:
             self._presence.clean("timers", began, offset)
         return fired
 
+    def look(self) -> None:
+        """Look now."""
+        self._wake.set()
+
     def run(self, stopping: threading.Event) -> None:
         """Sweep until ``stopping`` is set."""
         while not stopping.is_set():
+            self._wake.clear()
             fired = 0
             try:
                 fired = self.sweep()
@@ -65,7 +71,7 @@ class Timers:
                 if not is_away(error):
                     _log.exception("timers failed", service=self._service)
             if not fired:
-                stopping.wait(LOOK_EVERY_S)
+                self._wake.wait(LOOK_EVERY_S)
 
     def _due(self, timer: Timer) -> list[Document]:
         query = {"due_at": {"$gt": 0, "$lte": clock.business_ms()}}

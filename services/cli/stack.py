@@ -239,7 +239,7 @@ class Stack:
 
     def _choose_ports(self) -> dict[str, int]:
         """The ports of the last run where they are still free: who kept an address finds the stack again."""
-        names = [DATABASE, "channel", *(f"{service}-{copy}" for copy in self._copies() for service in SERVICES)]
+        names = [DATABASE, "channel", "bell", *(f"{service}-{copy}" for copy in self._copies() for service in SERVICES)]
         last = self._recorded().get("ports", {})
         ports = {name: last[name] if name in last and is_free(last[name]) else free_port() for name in names}
         wanted = self.options.port or last.get("gateway", 0)
@@ -268,6 +268,7 @@ class Stack:
             "JISHI_BASE_URL": self.url,
             "JISHI_CHANNEL_LISTEN": f"{LOOPBACK}:{self._ports['channel']}",
             "JISHI_CHANNEL_URL": self.channel_url,
+            "JISHI_BELL": json.dumps(dict.fromkeys(SERVICES, f"{LOOPBACK}:{self._ports['bell']}")),
             "EVENTLET_NO_GREENDNS": "yes",
             "PYTHONUNBUFFERED": "1",
             **self.options.environment,

@@ -2,7 +2,6 @@
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -25,7 +24,6 @@ from services.chassis.subscriptions import Subscription
 from services.chassis.timers import Timers
 
 RETRIES_EVERY_S: Final = 1.0
-DEPTHS_EVERY_S: Final = 1.0
 ASK_AGAIN_S: Final = 0.5
 STOP_WITHIN_S: Final = 20.0
 _log = logs.get(__name__)
@@ -39,7 +37,8 @@ class Desk:
         self.worker, self._process = worker, process
         self.database = mongo.database(process.client, process.settings, worker.service)
         self.presence = Presence(worker.service, process.name, "worker")
-        self.presence.leads = process.settings.memory_broker
+        if process.settings.memory_broker:
+            self.presence.leads, self.presence.settle_ms = True, presence.SETTLE_MEMORY_MS
         self.intake = Intake(worker.service, self.database, worker.handlers, self.presence)
         self.publisher = ConfirmedPublisher(process.settings, process.topology)
         emitting = [found.name for found in worker.collections if found.emits]
@@ -129,7 +128,7 @@ class Desk:
                 self.presence.stuck("retries", type(error).__name__)
                 if not is_away(error):
                     _log.exception("retries failed", service=self.worker.service)
-            self._process.wait(self.intake.wake, stopping, RETRIES_EVERY_S)
+            self.intake.wake.wait(RETRIES_EVERY_S)
 
 
 class Process:
@@ -143,11 +142,12 @@ class Process:
         self.client: Client = mongo.connect(settings, pool=len(workers) * (concurrency + 6) + 4)
         self.shared: Database = mongo.database(self.client, settings, "jishi")
         self.desks = [Desk(worker, self) for worker in workers]
-        self.reporter = Reporter(self.client, self.shared, [desk.presence for desk in self.desks])
+        looks = [look for desk in self.desks for look in (desk.relay.look, desk.timers.look, desk.intake.wake.set)]
+        self._reporter = Reporter(self.client, self.shared, [desk.presence for desk in self.desks], looks)
         self.resent: set[str] = set()
         self._stopping = threading.Event()
         self._depths = Depths(settings, self.topology)
-        self._drained_at = 0
+        self._drained_at = self._drained_told = 0
         config = {CONFIG_SETTINGS: settings, "AMQP_URI": settings.amqp_uri, "max_workers": concurrency}
         self._runner = ServiceRunner(config)
 
@@ -164,7 +164,7 @@ class Process:
         clock.follow(self.shared, self.name, "worker")
         mongo.release_abandoned(self.client, self.settings)
         self._runner.start()
-        told = eventlet.spawn(self._report)
+        told = eventlet.spawn(self._reporter.run, self._stopping, self._look)
         _log.info("working", services=[desk.worker.service for desk in self.desks], broker=_scheme(self.settings))
         self._runner.wait()
         self._stopping.set()
@@ -196,12 +196,6 @@ class Process:
                     raise
             self._wait_for_database()
 
-    def wait(self, event: threading.Event, stopping: threading.Event, seconds: float) -> None:
-        """Wait for ``event`` at most so long, less when stopping."""
-        until = time.monotonic() + seconds
-        while not stopping.is_set() and time.monotonic() < until and not event.wait(0.25):
-            pass
-
     def _wait_for_database(self) -> None:
         while not self._stopping.is_set():
             try:
@@ -210,22 +204,10 @@ class Process:
             except PyMongoError:
                 self._stopping.wait(ASK_AGAIN_S)
 
-    def _report(self) -> None:
-        """Tell how it stands twice a second: presence rows, and on memory:// when all queues were last seen empty."""
-        checked = 0.0
-        while not self._stopping.is_set():
-            try:
-                if self.settings.memory_broker or time.monotonic() - checked > DEPTHS_EVERY_S:
-                    self._look_at_queues()
-                    checked = time.monotonic()
-                self.reporter.once(self._drained())
-            except PyMongoError as error:
-                _log.warning("cannot report", error=str(error)[:200])
-            self._stopping.wait(presence.REPORT_EVERY_S)
-        try:
-            self.reporter.leave()
-        except PyMongoError as error:
-            _log.warning("cannot take leave", error=str(error)[:200])
+    def _look(self) -> list[UpdateOne]:
+        """Before each report: the queues; on memory:// also the moment when all of them were last seen empty."""
+        self._look_at_queues()
+        return self._drained()
 
     def _look_at_queues(self) -> None:
         began, offset, all_empty = clock.wall_ms(), clock.offset_ms(), True
@@ -246,16 +228,13 @@ class Process:
             self._drained_at = began
 
     def _drained(self) -> list[UpdateOne]:
-        """Only what memory:// needs, and only when it says more than before: nothing was sent since then otherwise."""
-        if not self.settings.memory_broker or not self._drained_at:
+        """Only what memory:// needs, and only after something was done: nothing was sent since then otherwise."""
+        active_at = max(desk.presence.active_at for desk in self.desks)
+        if not self.settings.memory_broker or not self._drained_at or self._drained_told > active_at:
             return []
-        namespace = f"{self.shared.name}.drained"
-        return [
-            UpdateOne(
-                {"_id": desk.worker.service}, {"$max": {"at": self._drained_at}}, upsert=True, namespace=namespace
-            )
-            for desk in self.desks
-        ]
+        self._drained_told = self._drained_at
+        namespace, at = f"{self.shared.name}.drained", {"$max": {"at": self._drained_at}}
+        return [UpdateOne({"_id": desk.worker.service}, at, upsert=True, namespace=namespace) for desk in self.desks]
 
 
 def run(

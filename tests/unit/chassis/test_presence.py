@@ -10,7 +10,15 @@ ALL = ("relay", "timers", "retries", "queues")
 
 
 def report(service="orders", *, at=NOW, active=0, checks=ALL, checked=NOW - 10, **more):
-    fresh = {"service": service, "process": "p", "role": "worker", "at": at, "active_at": active, "busy": 0}
+    fresh = {
+        "service": service,
+        "process": "p",
+        "role": "worker",
+        "at": at,
+        "active_at": active,
+        "busy": 0,
+        "settle_ms": 250,
+    }
     return {**fresh, "checks": dict.fromkeys(checks, checked), "offsets": dict.fromkeys(checks, 7), "stuck": {}, **more}
 
 
