@@ -51,7 +51,7 @@ def _follow(store: Store, cause: Cause, account_id: str, openids: list[str], sou
     now = clock.business()
     transaction = Transaction(store.database.client)
     pairs = zip(new, ordinals, strict=True)
-    transaction.insert(store.followers, *[_follower(account_id, openid, n, source, now) for openid, n in pairs])
+    transaction.insert_many(store.followers, [_follower(account_id, openid, n, source, now) for openid, n in pairs])
     _move(store, transaction, account_id, back, {"state": "following", "followed_at": now}, tagged=+1)
     joined = BitMap([*ordinals, *(row["ordinal"] for row in back)])
     _touch_shards(
