@@ -319,6 +319,8 @@ class Transaction:
 
     client: Client
     operations: list[Any] = field(default_factory=list)
+    database: str = ""
+    """The name of the database written to first."""
     _matching: int = 0
     _inserting: int = 0
     _spills: list[tuple[Rows, Document]] = field(default_factory=list)
@@ -328,7 +330,7 @@ class Transaction:
     def insert(self, rows: Rows, *documents: Document) -> "Transaction":
         """Insert documents (made by ``prepare`` where they are aggregates, or plain rows)."""
         for document in documents:
-            self.operations.append(InsertOne(document, namespace=_namespace(rows)))
+            self._add(InsertOne(document, namespace=_namespace(rows)), rows)
             if "outbox" in document:
                 self._telling[_namespace(rows)] = rows
         self._inserting += len(documents)
@@ -353,9 +355,13 @@ class Transaction:
 
     def update(self, rows: Rows, condition: Document, update: Document | list[Document]) -> "Transaction":
         """A guarded update that must match exactly one document."""
-        self.operations.append(UpdateOne(condition, update, namespace=_namespace(rows)))
+        self._add(UpdateOne(condition, update, namespace=_namespace(rows)), rows)
         self._matching += 1
         return self
+
+    def _add(self, operation: Any, rows: Rows) -> None:
+        self.operations.append(operation)
+        self.database = self.database or rows.database.name
 
     def handled(self, database: Database, row_id: str, *, waited: bool) -> "Transaction":
         """Mark a delivery done as the first write (``once``): ``row_id`` is handler and event id; ``waited`` if a row is there already."""
@@ -371,6 +377,7 @@ class Transaction:
             operation = InsertOne({"_id": row_id, **done}, namespace=_namespace(rows))
             self._inserting += 1
         self.operations.insert(0, operation)
+        self.database = self.database or database.name
         return self
 
     def answer(self, database: Database, cause: Cause, answer: Any) -> "Transaction":

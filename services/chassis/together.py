@@ -85,7 +85,7 @@ class _Desk:
     """What is shared by all users of one database client."""
 
     def __init__(self) -> None:
-        self.commits: Together[Transaction] = Together(_commit_all)
+        self.commits: dict[str, Together[Transaction]] = {}
         self.reads: dict[str, SharedReads[Any]] = {}
 
 
@@ -113,11 +113,13 @@ def _by_id(rows: Rows, ids: Sequence[Any]) -> dict[Any, Document]:
 
 
 def commit(transaction: Transaction) -> None:
-    """Commit, together with other transactions that wait in this process; who does not fit with the others is committed alone.
+    """Commit, together with other transactions of this process that wait for the same database; who does not fit is committed alone.
 
     Raises what ``Transaction.commit`` raises: Shortfall, Taken.
     """
-    _desk(transaction.client).commits.ask(transaction)
+    commits = _desk(transaction.client).commits
+    waiting = commits.get(transaction.database) or commits.setdefault(transaction.database, Together(_commit_all))
+    waiting.ask(transaction)
 
 
 def _commit_all(transactions: Sequence[Transaction]) -> list[Exception | None]:

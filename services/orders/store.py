@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from services.chassis import clock, commit, policy
+from services.chassis import clock, commit, policy, together
 from services.chassis.commit import Cause, Transaction
 from services.chassis.decisions import Change
 from services.chassis.mongo import Collection, Database, Document, Index
@@ -110,7 +110,7 @@ class Store:
         """
         prepared = [self._prepared(order, cause) for order in orders]
         transaction = Transaction(self.database.client).change(self.checkouts, checkout, change, cause.part("placed"))
-        transaction.insert(self.orders, *prepared).commit()
+        together.commit(transaction.insert(self.orders, *prepared))
         return prepared
 
     def _prepared(self, order: Document, cause: Cause) -> Document:

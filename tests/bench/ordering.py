@@ -10,12 +10,13 @@ from tests.bench.report import Report
 from tests.bench.world import Bench, upsert, wait
 
 ORDERS = 240
+PRODUCTS = 200
 ADDRESS = {"receiver_name": "张三", "province": "广东省", "city": "广州市", "zone": "天河区", "address": "体育西路 1 号", "mobile": "13800138000"}
 
 
 def measure(bench: Bench, report: Report) -> None:
     """Two lines an order, at concurrency 8 and 16; then the commands and writes of the orders counted."""
-    products = upsert(bench, 40, prefix="order")
+    products = upsert(bench, PRODUCTS, prefix="order")
     buyers = [world.buyer(bench.api, f"买家 {n}", bench.shop.account_id) for n in range(16)]
     place(bench, products, buyers, 40, 8)  # warm
     for concurrency, goal in ((8, None), (16, 50.0)):

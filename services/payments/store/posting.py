@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 from typing import Final
 
-from services.chassis import clock, commit, policy
+from services.chassis import clock, commit, policy, together
 from services.chassis.commit import Cause, Shortfall, Taken, Transaction
 from services.chassis.decisions import Decision
 from services.chassis.errors import Refusal
@@ -44,7 +44,7 @@ def post(store: Store, plan: Plan, books: Books, cause: Cause, transaction: Tran
         gone = {"expire_at": clock.wall() + timedelta(seconds=FOLDED_KEPT_S)}
         condition = {"_id": credit_id, "waiting": {"$exists": True}}
         writing.update(store.credits, condition, {"$set": gone, "$unset": {"waiting": "", "next_at": ""}})
-    writing.commit()
+    together.commit(writing)
 
 
 def collected(store: Store, success: Success) -> Document | None:
