@@ -254,12 +254,6 @@ def tick(job: Mapping[str, Any], now: datetime) -> Change | None:
     return Change(set={"dispatched": first + count}, facts=facts, due=now + timedelta(seconds=1))
 
 
-def as_admitted(job: Mapping[str, Any]) -> dict[str, Any]:
-    """The job as it was when it was admitted: nothing delivered yet."""
-    began = {"state": "sending", "finished_at": None} if job["chunks"] else {}
-    return {**job, **began, "sent_count": 0, "error_count": 0}
-
-
 def finish(job: Mapping[str, Any], now: datetime) -> Change | None:
     """The job is sent when every chunk was delivered; None while some are not."""
     if job["state"] != "sending" or job["chunks_done"] < job["chunks"]:

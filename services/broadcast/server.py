@@ -5,7 +5,7 @@ from typing import Final
 from jishi.accounts.v1 import accounts_pb2
 from jishi.broadcast.v1 import broadcast_pb2 as pb
 
-from services.broadcast import model, queries
+from services.broadcast import queries
 from services.broadcast.commands import following, sending
 from services.broadcast.queries.inbox import inbox
 from services.broadcast.store import COLLECTIONS, Store
@@ -126,7 +126,7 @@ def _mark(call: rpc.Call, *, replayed: bool) -> None:
 def _told(call: rpc.Call, outcome: Outcome) -> pb.Broadcast:
     """The broadcast as it was admitted, whatever became of it: a repeated command answers the same."""
     _mark(call, replayed=outcome.replayed)
-    return _message(model.as_admitted(outcome.document))
+    return _message(queries.as_admitted(outcome.document))
 
 
 def _message(job: Document) -> pb.Broadcast:

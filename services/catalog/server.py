@@ -51,7 +51,8 @@ class CatalogService:
             file_name=first.filename,
         )
         outcome = imports.create_import(self._store, call.cause, options, _pieces(first, requests))
-        return _answer(call, imports_pb2.CreateImportResponse, outcome, views.job(outcome.document))
+        queued = views.job({**outcome.document, "state": "queued"})  # as it was, also when a repetition asks
+        return _answer(call, imports_pb2.CreateImportResponse, outcome, queued)
 
     def GetImport(self, call: rpc.Call, request: imports_pb2.GetImportRequest) -> imports_pb2.GetImportResponse:
         """How far it is."""

@@ -1,12 +1,13 @@
 """What parties do to a case. Each function is one command; a repetition under the same cause answers with the same case."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Protocol
 
 from services.chassis import clock, commit, ids, policy
 from services.chassis.commit import Cause, Outcome, Taken
-from services.chassis.decisions import Change
+from services.chassis.decisions import Change, Keep
 from services.chassis.errors import Refusal, not_found
 from services.chassis.mongo import Document
 from services.disputes import model
@@ -15,6 +16,9 @@ from services.disputes.store import Store
 
 WINDOWS: Final = ("merchant_answer", "buyer_escalation", "claim_window", "appeal_window")
 NUMBERS: Final = ("small_claim", "four_eyes", "cases_per_order", "text_characters", "evidence_pieces")
+
+CHANGING: Final = ("state", "refunded", "ruling", "evidence")
+"""What is shown of a case and changes, besides its timeline and its deadline."""
 
 
 class Orders(Protocol):
@@ -56,7 +60,7 @@ def open_case(store: Store, orders: Orders, cause: Cause, buyer: Party, asked: M
     """
     before = commit.created(store.cases, cause)
     if before is not None:
-        return before
+        return replace(before, document=as_told(before.document, _as_opened(before.document)))
     now = clock.business()
     rules = rules_at(now)
     order = orders.order(asked["order_id"])
@@ -78,9 +82,10 @@ def open_case(store: Store, orders: Orders, cause: Cause, buyer: Party, asked: M
         **body,
     }
     try:
-        return commit.create(
+        made = commit.create(
             store.cases, case, cause, facts=(model.opened_fact(case),), due=now + rules.merchant_answer
         )
+        return replace(made, document=as_told(made.document, _as_opened(made.document)))
     except Taken as taken:
         found = store.open_case_of(order["order_id"])
         raise _is_open(found["_id"] if found else "") from taken
@@ -151,6 +156,26 @@ def accept_ruling(store: Store, cause: Cause, party: Party, case_id: str) -> Out
     return _act(store, cause, party, case_id, lambda case: model.accept_ruling(case, _step(party)))
 
 
+def as_told(case: Document, left: Mapping[str, Any]) -> Document:
+    """The case as one command left it (``_as_left``), whatever became of it: a repetition is answered the same."""
+    kept = {name: value for name, value in case.items() if name not in (*CHANGING, "due_at")}
+    return {**kept, **left, "timeline": case["timeline"][: left["steps"]]}
+
+
+def _as_left(case: Document, change: Change) -> Document:
+    """What a command remembers of the case after its ``change``; of the timeline, which only grows, its length."""
+    after = {**case, **change.set}
+    due = case.get("due_at") if isinstance(change.due, Keep) else change.due and clock.ms(change.due)
+    told: Document = {name: after[name] for name in CHANGING if name in after}
+    return {**told, "steps": len(case["timeline"]) + 1, "due_at": due}
+
+
+def _as_opened(case: Document) -> Document:
+    """The same of the command that opened it."""
+    due = case["opened_at"] + rules_at(case["opened_at"]).merchant_answer
+    return {"state": case["timeline"][0]["state"], "refunded": 0, "steps": 1, "due_at": clock.ms(due)}
+
+
 def rules_at(when: datetime) -> Rules:
     """The policy in force at ``when`` (business time)."""
     found = policy.load("disputes")
@@ -171,6 +196,8 @@ def _act(store: Store, cause: Cause, party: Party, case_id: str, decide: Callabl
     def own(case: Document) -> Change:
         if not model.owns(party, case):
             raise not_found("case", case_id)
-        return decide(case)
+        change = decide(case)
+        return replace(change, answer=_as_left(case, change))
 
-    return commit.change(store.cases, case_id, cause, own, kind="case")
+    outcome = commit.change(store.cases, case_id, cause, own, kind="case")
+    return replace(outcome, document=as_told(outcome.document, outcome.answer))

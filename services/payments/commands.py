@@ -9,7 +9,7 @@ from prometheus_client import Counter
 
 from services.chassis import clock, commit, ids, policy
 from services.chassis.channel_signing import SignatureRefusedError
-from services.chassis.commit import Cause, Taken
+from services.chassis.commit import Cause, Taken, Transaction
 from services.chassis.errors import Refusal, invalid, not_found
 from services.chassis.logs import get
 from services.chassis.mongo import Document
@@ -17,6 +17,7 @@ from services.payments.model import ledger, payable, refund
 from services.payments.model.channel import ChannelRefusedError, Notification, Trade, success_of
 from services.payments.model.ledger import Entry, Posting
 from services.payments.model.plan import Books, Credit, Plan
+from services.payments.model.purse import purse_of
 from services.payments.store import Store
 from services.payments.store.posting import collected, post
 
@@ -237,6 +238,8 @@ def _refund_heard(store: Store, resource: Mapping[str, Any]) -> Reply:
 def pay_deposit(store: Store, cause: Cause, shop_id: str, amount: int) -> tuple[Document, bool]:
     """The merchant pays ``amount`` (minor units) into the shop's deposit: the journal entry, and whether it was there before.
 
+    ``shop`` beside the entry's fields: the shop's balances right after it, which are remembered for a repetition.
+
     Raises Refusal INVALID_ARGUMENT, NOT_FOUND, IDEMPOTENCY_KEY_REUSED.
     """
     most = policy.load("payments").value("deposit_most", clock.business())
@@ -253,8 +256,10 @@ def pay_deposit(store: Store, cause: Cause, shop_id: str, amount: int) -> tuple[
         (shop_id,),
     )
     replayed = False
+    credit = Credit(entry.id, shop_id, "deposit", amount)
     try:
-        post(store, Plan(entries=(entry,), credits=(Credit(entry.id, shop_id, "deposit", amount),)), Books(None), cause)
+        remembered = Transaction(store.client).answer(store.database, cause, _balances_with(store, shop, credit))
+        post(store, Plan(entries=(entry,), credits=(credit,)), Books(None), cause, remembered)
     except Taken:
         replayed = True
     found = store.entry(entry.id)
@@ -262,4 +267,11 @@ def pay_deposit(store: Store, cause: Cause, shop_id: str, amount: int) -> tuple[
         raise Refusal("UNAVAILABLE", "the deposit is being written; try again", retry_after_s=1)
     if replayed and cause.hash and found["hash"] != cause.hash:
         raise Refusal("IDEMPOTENCY_KEY_REUSED", "this idempotency key was used with another request; use a new key")
-    return found, replayed
+    return {**found, "shop": commit.answered(store.database, cause)}, replayed
+
+
+def _balances_with(store: Store, shop: Document, credit: Credit) -> Document:
+    """The shop's balances with all credits that wait and this one."""
+    waiting = store.waiting_credits(shop["_id"], limit=0)
+    own = {"pocket": credit.pocket, "amount": credit.amount}
+    return {"_id": shop["_id"], "currency": shop["currency"], **purse_of(shop).credited([*waiting, own]).fields()}

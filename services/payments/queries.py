@@ -37,6 +37,14 @@ def payment_view(found: Document, number: str) -> dict[str, Any]:
     }
 
 
+def as_opened(found: Document, number: str) -> dict[str, Any]:
+    """One attempt as it was opened, whatever became of it: a repeated command answers the same."""
+    shown = payment_view(found, number)
+    return {name: value for name, value in shown.items() if name not in ("transaction_id", "paid_at")} | {
+        "state": "open"
+    }
+
+
 def refunds(store: Store, asked: Mapping[str, Any], buyer_id: str | None, shop_id: str | None) -> list[Document]:
     """Refunds of a checkout and/or order that the caller may see (None: sees all). Raises Refusal INVALID_ARGUMENT."""
     query = {name: asked[name] for name in ("checkout_id", "order_id") if asked[name]}
@@ -69,6 +77,11 @@ def balance_view(shop: Document, purse: Purse) -> dict[str, Any]:
         "held": sum(purse.held.values()),
         "holds": dict(purse.held),
     }
+
+
+def balance_told(shop: Document) -> dict[str, Any]:
+    """The balances that a command remembered, as the API shows them."""
+    return balance_view(shop, purse_of(shop))
 
 
 def trial_balance(store: Store) -> tuple[list[dict[str, Any]], bool]:

@@ -44,7 +44,9 @@ class PaymentsService:
         attempted = commands.create_payment(self._store, orders, self._channel, call.cause, call.actor.subject, asked)
         if attempted.replayed:
             call.mark_replayed()
-        return pb.CreatePaymentResponse(payment=_payment(attempted))
+        return pb.CreatePaymentResponse(
+            payment=codec.from_plain(pb.Payment, queries.as_opened(attempted.payable, attempted.number))
+        )
 
     def GetPayment(self, call: rpc.Call, request: pb.GetPaymentRequest) -> pb.GetPaymentResponse:
         """One payment."""
@@ -80,7 +82,7 @@ class PaymentsService:
         entry, replayed = commands.pay_deposit(self._store, call.cause, request.shop_id, request.amount)
         if replayed:
             call.mark_replayed()
-        balance = self._balance(request.shop_id)
+        balance = codec.from_plain(pb.Balance, queries.balance_told(entry["shop"]))
         return pb.PayDepositResponse(deposit_id=entry["_id"], amount=request.amount, balance=balance)
 
     def ListEntries(self, _call: rpc.Call, request: pb.ListEntriesRequest) -> pb.ListEntriesResponse:

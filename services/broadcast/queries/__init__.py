@@ -44,6 +44,12 @@ def job(store: Store, account_id: str, job_id: str) -> Document:
     return found
 
 
+def as_admitted(job: Document) -> Document:
+    """The job as it was when it was admitted: nothing delivered yet."""
+    began = {"state": "sending", "finished_at": None} if job["chunks"] else {}
+    return {**job, **began, "sent_count": 0, "error_count": 0}
+
+
 def jobs(store: Store, account_id: str, size: int, token: str) -> tuple[list[Document], str]:
     """A page of the account's broadcasts, newest first."""
     filters = {"account_id": account_id}
