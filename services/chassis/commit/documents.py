@@ -1,42 +1,33 @@
-"""The only place that writes: one command, event or timer = one conditional write.
+"""Writes of one document: create, change, and the ids of causes that were applied.
 
 ``create`` inserts a document that carries its events. ``change`` is read → decide → one conditional update of one document that
-changes the state, bumps the version, appends the promised events and remembers the cause. ``Transaction`` does several documents
-as one ``client.bulk_write``, comparing matched counts because an unmatched guard does not abort by itself.
-
-Every update has ``applied.id ≠ this id`` in its filter, so a retry by a driver or a client never adds twice. ``applied`` keeps the
-last 64 to 96 ids in the document; older ones move to ``applied_archive``, so a cause is recognised for ever.
+changes the state, bumps the version, appends the promised events and remembers the cause. Every update has ``applied.id ≠ this id``
+in its filter, so a retry by a driver or a client never adds twice. ``applied`` keeps the last 64 to 96 ids in the document; older
+ones move to ``applied_archive``, so a cause is recognised for ever.
 """
 
 import contextlib
 import random
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
-from pymongo import InsertOne, UpdateOne
-from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError, ClientBulkWriteException, DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from services.chassis import bell, clock, events
 from services.chassis.decisions import Change, Fact, Keep
 from services.chassis.errors import Refusal, not_found
-from services.chassis.mongo import WRITE_CONFLICTS, Client, Database, Document, is_conflict
+from services.chassis.mongo import Database, Document
 
 APPLIED_KEPT: Final = 64
 APPLIED_SPILL: Final = 32
 OUTBOX_LIMIT: Final = 256
 PATIENCE_S: Final = 5.0
 TIMER_SLOTS: Final = 64
-HANDLED_KEPT: Final = timedelta(days=30)
-_DUPLICATE_KEY: Final = 11000
-
-_LOSERS: Final = threading.Lock()
-"""Transactions of this process that lost against another writer go one at a time, so that they do not lose to each other for ever."""
+DUPLICATE_KEY: Final = 11000
 
 Rows = Collection[Document]
 Decide = Callable[[Document], "Change | None"]
@@ -77,10 +68,6 @@ class Taken(Exception):
         """Keep the fields that collided."""
         super().__init__(f"taken: {key}")
         self.key = key
-
-
-class Shortfall(Exception):
-    """A guard of a transaction was unmet; nothing was written. Read again and classify."""
 
 
 # ------------------------------------------------------------------------------------------------------------- one document
@@ -267,7 +254,7 @@ def spill(rows: Rows, document: Document) -> None:
     try:
         rows.database["applied_archive"].insert_many(old, ordered=False)
     except BulkWriteError as error:
-        if any(problem["code"] != _DUPLICATE_KEY for problem in error.details["writeErrors"]):
+        if any(problem["code"] != DUPLICATE_KEY for problem in error.details["writeErrors"]):
             raise
 
 
@@ -304,165 +291,3 @@ def _envelopes(rows: Rows, identity: Any, facts: tuple[Fact, ...], version: int,
         )
         for number, fact in enumerate(facts, start=1)
     ]
-
-
-# ---------------------------------------------------------------------------------------------------------- several documents
-
-
-@dataclass(slots=True)
-class Transaction:
-    """Several documents in one ``client.bulk_write`` inside one transaction: all of it or nothing.
-
-    Every update must match exactly one document; a shortfall aborts. Updates that add up (``$inc``) stand beside a row of their
-    own, inserted under an id derived from the cause, so that a second run meets DuplicateKey.
-    """
-
-    client: Client
-    operations: list[Any] = field(default_factory=list)
-    database: str = ""
-    """The name of the database written to first."""
-    _matching: int = 0
-    _inserting: int = 0
-    _spills: list[tuple[Rows, Document]] = field(default_factory=list)
-    _many: list[tuple[Rows, Sequence[Document]]] = field(default_factory=list)
-    _telling: dict[str, Rows] = field(default_factory=dict)
-
-    def insert(self, rows: Rows, *documents: Document) -> "Transaction":
-        """Insert documents (made by ``prepare`` where they are aggregates, or plain rows)."""
-        for document in documents:
-            self._add(InsertOne(document, namespace=_namespace(rows)), rows)
-            if "outbox" in document:
-                self._telling[_namespace(rows)] = rows
-        self._inserting += len(documents)
-        return self
-
-    def insert_many(self, rows: Rows, documents: Sequence[Document]) -> "Transaction":
-        """Insert many documents of one collection after everything else, by a command of their own.
-
-        The embedded database takes half the time for them that way (measured: 1.15 s against 2.3 s of its core for 6,000 rows).
-        """
-        if documents:
-            self._many.append((rows, documents))
-        return self
-
-    def change(self, rows: Rows, document: Document, wanted: Change, cause: Cause) -> "Transaction":
-        """The same conditional write as ``commit.change`` makes, on this version of an aggregate."""
-        condition, update = render(rows, document, wanted, cause)
-        self._spills.append((rows, document))
-        if wanted.facts:
-            self._telling[_namespace(rows)] = rows
-        return self.update(rows, condition, update)
-
-    def update(self, rows: Rows, condition: Document, update: Document | list[Document]) -> "Transaction":
-        """A guarded update that must match exactly one document."""
-        self._add(UpdateOne(condition, update, namespace=_namespace(rows)), rows)
-        self._matching += 1
-        return self
-
-    def _add(self, operation: Any, rows: Rows) -> None:
-        self.operations.append(operation)
-        self.database = self.database or rows.database.name
-
-    def handled(self, database: Database, row_id: str, *, waited: bool) -> "Transaction":
-        """Mark a delivery done as the first write (``once``): ``row_id`` is handler and event id; ``waited`` if a row is there already."""
-        rows = database["handled"]
-        done = {"state": "done", "expire_at": clock.wall() + HANDLED_KEPT}
-        if waited:
-            condition = {"_id": row_id, "state": {"$ne": "done"}}
-            operation: Any = UpdateOne(
-                condition, {"$set": done, "$unset": {"next_at": "", "entity": ""}}, namespace=_namespace(rows)
-            )
-            self._matching += 1
-        else:
-            operation = InsertOne({"_id": row_id, **done}, namespace=_namespace(rows))
-            self._inserting += 1
-        self.operations.insert(0, operation)
-        self.database = self.database or database.name
-        return self
-
-    def answer(self, database: Database, cause: Cause, answer: Any) -> "Transaction":
-        """Remember what a command over several documents answered (``answered``); its repetition meets Taken."""
-        row = {"_id": cause.id, "hash": cause.hash, "answer": answer, "at": clock.wall()}
-        return self.insert(database["answers"], row)
-
-    def commit(self, *, patience_s: float = PATIENCE_S) -> None:
-        """Run it. Write conflicts with other transactions are tried again for ``patience_s``.
-
-        Raises Shortfall (a guard was unmet), Taken (a unique key is there already); nothing is written then.
-        """
-        for rows, document in self._spills:
-            spill(rows, document)
-        until = time.monotonic() + patience_s
-        pause = 0.001
-        lane: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
-        while True:
-            try:
-                with lane:
-                    self._attempt()
-                for rows in self._telling.values():
-                    bell.ring(rows)
-                return
-            except OperationFailure as error:  # ClientBulkWriteException is one too
-                if not _lost(error) or time.monotonic() > until:
-                    raise _translated(error) from error
-            lane = _LOSERS
-            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads writers, no secret
-            pause = min(pause * 2, 0.05)
-
-    @classmethod
-    def joined(cls, transactions: "Sequence[Transaction]") -> "Transaction":
-        """Several transactions as one: all of them or none."""
-        whole = cls(transactions[0].client)
-        for each in transactions:
-            whole.operations += each.operations
-            whole._matching += each._matching
-            whole._inserting += each._inserting
-            whole._spills += each._spills
-            whole._many += each._many
-            whole._telling |= each._telling
-        return whole
-
-    def _attempt(self) -> None:
-        if len(self.operations) == 1 and not self._many:
-            self._run(None)  # one write is all or nothing by itself
-            return
-        with self.client.start_session() as session, session.start_transaction():
-            self._run(session)
-
-    def _run(self, session: ClientSession | None) -> None:
-        result = self.client.bulk_write(self.operations, session=session, ordered=True)
-        if result.matched_count != self._matching or result.inserted_count != self._inserting:
-            raise Shortfall
-        for rows, documents in self._many:
-            rows.insert_many(documents, session=session)
-
-
-def _namespace(rows: Rows) -> str:
-    return f"{rows.database.name}.{rows.name}"
-
-
-def _lost(error: OperationFailure) -> bool:
-    """Whether the transaction lost against another writer, however the driver wraps it."""
-    inner = error.error if isinstance(error, ClientBulkWriteException) else None
-    codes = {problem.get("code") for problem in _problems(error)}
-    return (
-        is_conflict(error)
-        or bool(codes & WRITE_CONFLICTS)
-        or (isinstance(inner, OperationFailure) and is_conflict(inner))
-    )
-
-
-def _translated(error: OperationFailure) -> Exception:
-    """Taken for a unique key that is there already, else what the database said."""
-    for problem in _problems(error):
-        if problem.get("code") == _DUPLICATE_KEY:
-            return Taken(tuple(problem.get("keyPattern", {})))
-    if isinstance(error, ClientBulkWriteException) and isinstance(error.error, PyMongoError):
-        return error.error
-    return error
-
-
-def _problems(error: OperationFailure) -> list[Mapping[str, Any]]:
-    details: Mapping[str, Any] = error.details or {}
-    several = isinstance(error, ClientBulkWriteException | BulkWriteError)
-    return list(details.get("writeErrors", ())) if several else [details]
