@@ -86,7 +86,8 @@ class Jobs:
         found, pending = [], 0
         for job in self._jobs:
             query = {"next_at": {"$gt": 0, "$lte": began + HORIZON_MS}}
-            rows = list(self._database[job.collection].find(query, {"next_at": 1, "claimed_until": 1}).limit(LIMIT))
+            fields = {"next_at": 1, "claimed_until": 1}
+            rows = list(self._database[job.collection].find(query, fields).sort("next_at", 1).limit(LIMIT))
             pending += len(rows)
             found += [
                 (job, row)
@@ -245,7 +246,6 @@ def run(settings: Settings, declared: Mapping[str, Sequence[Job]], name: str) ->
     """Run jobs (service → its jobs) until SIGTERM or SIGINT; leases are given back then."""
     logs.configure(settings, name, "jobs")
     tracing.configure(settings, name, "jobs")
-    metrics.serve(settings, "jobs")
     process = presence.process_name()
     client = mongo.connect(settings, pool=settings.jobs_threads + 4)
     shared = mongo.database(client, settings, "jishi")
@@ -262,6 +262,7 @@ def run(settings: Settings, declared: Mapping[str, Sequence[Job]], name: str) ->
         signal.signal(number, lambda *_: crew.stop())
     ended = threading.Event()
     reporter = Reporter(client, shared, [found.presence for found in jobs], [crew.look])
+    metrics.serve(settings, "jobs", ready=lambda: reporter.fresh)
     reporting = threading.Thread(target=reporter.run, args=(ended,), name="presence", daemon=True)
     reporting.start()
     _log.info("working", services=list(declared))

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from prometheus_client import Counter, Gauge, Histogram
 from pymongo.errors import ClientBulkWriteException, DuplicateKeyError
 
 from services.chassis import backoff, clock, events, policy, tracing
@@ -36,6 +37,15 @@ EARLY_FIRST_MS: Final = 1000
 EARLY_MOST_MS: Final = 60_000
 SWEEP_LIMIT: Final = 500
 _ERROR_CHARACTERS: Final = 1000
+_HANDLER: Final = ("service", "handler")
+HANDLED: Final = Counter("jishi_events_handled_total", "Deliveries by what became of them", (*_HANDLER, "result"))
+AGE: Final = Histogram(
+    "jishi_event_age_seconds",
+    "From the promise of an event to its effect",
+    _HANDLER,
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 10, 60, 600),
+)
+WAITING: Final = Gauge("jishi_events_waiting", "Deliveries that wait to be run again", ("service",))
 _log = get(__name__)
 
 
@@ -114,6 +124,14 @@ class Intake:
 
     def deliver(self, attempt: Attempt) -> Result:
         """Load, decide, apply; record what cannot be finished now. Raises what ``is_away``."""
+        result = self._deliver(attempt)
+        HANDLED.labels(self.service, attempt.handler.name, result).inc()
+        if result is Result.APPLIED:
+            age = clock.wall() - attempt.event.time
+            AGE.labels(self.service, attempt.handler.name).observe(max(0.0, age.total_seconds()))
+        return result
+
+    def _deliver(self, attempt: Attempt) -> Result:
         with tracing.span(self._name(attempt.handler), parent=attempt.event.traceparent, kind="consumer") as span:
             try:
                 result = self._run(attempt, span.traceparent)
@@ -235,7 +253,9 @@ class Intake:
         began, now, offset = clock.wall_ms(), clock.wall_ms(), clock.offset_ms()
         woken, self._woken = self._woken, set()
         query = {"next_at": {"$gt": 0, "$lte": now + DAY_S * 1000}}
-        rows = list(self._rows.find(query, {"entity": 1, "next_at": 1, "early": 1, "error": 1}).limit(SWEEP_LIMIT))
+        fields = {"entity": 1, "next_at": 1, "error": 1}
+        rows = list(self._rows.find(query, fields).sort("next_at", 1).limit(SWEEP_LIMIT))
+        WAITING.labels(self.service).set(len(rows))
         for row in rows:
             if row["next_at"] <= now or row.get("entity") in woken:
                 self.presence.active()

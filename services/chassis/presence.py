@@ -46,7 +46,7 @@ def process_name() -> str:
 
 
 class Presence:
-    """What this process knows about its work for one service. Used by all its threads; each change is one assignment."""
+    """What this process knows about its work for one service. Used by all its threads."""
 
     def __init__(self, service: str, process: str, role: str) -> None:
         """``role`` is worker or jobs."""
@@ -56,6 +56,7 @@ class Presence:
         """Whether this process is the one of its service that polls outboxes (publishing twice is harmless)."""
         self._active_at = clock.wall_ms()
         self._busy = 0
+        self._counting = threading.Lock()
         self._checks: dict[str, int] = {}
         self._offsets: dict[str, int] = {}
         self._stuck: dict[str, str] = {}
@@ -76,12 +77,14 @@ class Presence:
 
     def begin(self) -> None:
         """A handler or job begins."""
-        self._busy += 1
+        with self._counting:
+            self._busy += 1
         self.active()
 
     def end(self) -> None:
         """A handler or job has ended."""
-        self._busy -= 1
+        with self._counting:
+            self._busy -= 1
         self.active()
 
     @contextlib.contextmanager
@@ -154,10 +157,17 @@ class Reporter:
         """One a process. ``wake``: make each loop of the process look now."""
         self._client, self._shared, self._presences, self._wake = client, shared, presences, wake
         self._heard = 0
+        self._told_at = 0
+
+    @property
+    def fresh(self) -> bool:
+        """Whether this process could report of late: its loops turn and its database answers."""
+        return clock.wall_ms() - self._told_at < LIVE_MS
 
     def once(self, extra: Sequence[UpdateOne] = ()) -> None:
         """One report; a worker also learns whether it leads."""
         report(self._client, self._shared, self._presences, extra)
+        self._told_at = clock.wall_ms()
         workers = [presence for presence in self._presences if presence.role == "worker"]
         if workers:
             elect(self._shared, workers)
@@ -238,7 +248,7 @@ def unquiet(
 ) -> list[str]:
     """What keeps the stack from being quiet, one line each, judged from the rows of ``quiet``."""
     live = [row for row in rows if row["service"] in wanted and now - row["at"] <= LIVE_MS]
-    settle = max((row["settle_ms"] for row in live), default=0)
+    settle = max((row.get("settle_ms", SETTLE_MS) for row in live), default=0)
     last = max([since, *(row["active_at"] for row in live)]) + settle
     problems = []
     for service, checks in sorted(wanted.items()):

@@ -77,7 +77,7 @@ class Relay:
         """Send what the documents of one collection promise, at most a window of it; answers how many events (a window: look again)."""
         began = clock.wall_ms()
         query = {"outbox_at": {"$gt": 0, "$lte": began + CLOCK_STEP_MS}}
-        documents = list(self._database[name].find(query, {"outbox": 1}).limit(WINDOW))
+        documents = list(self._database[name].find(query, {"outbox": 1}).sort("outbox_at", 1).limit(WINDOW))
         if not documents:
             self._clean[name] = began
             return 0

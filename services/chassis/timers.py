@@ -75,7 +75,7 @@ class Timers:
 
     def _due(self, timer: Timer) -> list[Document]:
         query = {"due_at": {"$gt": 0, "$lte": clock.business_ms()}}
-        found = list(self._database[timer.collection].find(query).limit(LIMIT))
+        found = list(self._database[timer.collection].find(query).sort("due_at", 1).limit(LIMIT))
         return sorted(found, key=lambda document: (document.get("slot", 0) - self._start) % TIMER_SLOTS)
 
     def _fire(self, timer: Timer, document: Document) -> int:

@@ -68,11 +68,7 @@ class ConfirmedPublisher:
     def close(self) -> None:
         """Hang up; the next ``publish`` connects again."""
         connection, self._connection, self._channel = self._connection, None, None
-        if connection is not None:
-            try:
-                connection.release()
-            except Exception as error:  # noqa: BLE001 - it is gone already, in whatever way
-                _log.debug("closing a broken connection", error=str(error))
+        _hang_up(connection)
 
     def _open(self) -> Any:
         if self._channel is not None:
@@ -149,5 +145,14 @@ class Depths:
             names = [self._topology.name(found.name) for found in subscriptions]
             return sum(self._channel.queue_declare(name, passive=True).message_count for name in names)
         except Exception as error:
+            _hang_up(self._connection)
             self._connection = self._channel = None
             raise BrokerAwayError(f"{type(error).__name__}: {error}") from error
+
+
+def _hang_up(connection: Connection | None) -> None:
+    if connection is not None:
+        try:
+            connection.release()
+        except Exception as error:  # noqa: BLE001 - it is gone already, in whatever way
+            _log.debug("closing a broken connection", error=str(error))

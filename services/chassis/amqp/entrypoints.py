@@ -5,15 +5,16 @@ and keeps the message while the database is away.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
 from amqp.exceptions import AMQPError
 from kombu import Connection, Queue
 from nameko.exceptions import ContainerBeingKilled
-from nameko.extensions import DependencyProvider
-from nameko.messaging import Consumer, QueueConsumer
+from nameko.extensions import DependencyProvider, ProviderCollector
+from nameko.messaging import Consumer, QueueConsumer, QueueConsumerStopped
 
 from services.chassis.amqp import broker
 from services.chassis.logs import get
@@ -21,11 +22,50 @@ from services.chassis.presence import Presence
 from services.chassis.settings import Settings
 
 CONFIG_SETTINGS: Final = "JISHI_SETTINGS"
+STOP_LOOKS_EVERY_S: Final = 0.3
+RECONNECT: Final = {"interval_start": 0.5, "interval_step": 0.5, "interval_max": 2.0}
 _log = get(__name__)
 
 
 class EventQueues(QueueConsumer):
-    """The consumers of one service on one connection; bodies are handed on undecoded."""
+    """The consumers of one service on one connection; bodies are handed on undecoded.
+
+    nameko's cannot be stopped while the broker is away, and looks for it ever more seldom.
+    """
+
+    _over = False
+    _pending_remove_providers: dict[Any, Any]
+
+    def run(self) -> None:
+        """Consume until stopped, also when the broker cannot be reached."""
+        try:
+            super().run(safety_interval=STOP_LOOKS_EVERY_S)
+        except QueueConsumerStopped:
+            _log.info("stopped while the broker was away")
+        self._over = True
+        pending, self._pending_remove_providers = self._pending_remove_providers, {}
+        for removed in pending.values():
+            removed.send()
+
+    def unregister_provider(self, provider: "EventConsumer") -> None:
+        """Called by nameko for each queue when the container stops."""
+        if self._over:
+            ProviderCollector.unregister_provider(self, provider)
+        else:
+            super().unregister_provider(provider)
+
+    @contextmanager
+    def establish_connection(self) -> Iterator[Connection]:
+        """Called by kombu for every connection: tried again every few seconds until the broker answers."""
+        with self.create_connection() as connection:
+            connection.ensure_connection(self.on_connection_error, **RECONNECT)
+            yield connection
+
+    def on_connection_error(self, exc: Exception, interval: float) -> None:
+        """Called between two tries."""
+        if self._pending_remove_providers:
+            raise QueueConsumerStopped
+        super().on_connection_error(exc, interval)
 
     @property
     def connection(self) -> Connection:
@@ -37,7 +77,7 @@ class EventQueues(QueueConsumer):
         """One consumer a queue; called after every connection."""
         self._consumers = {
             provider: consumer_cls(
-                queues=list(provider.queues),
+                queues=[provider.queue],
                 on_message=partial(self.take, provider),
                 prefetch_count=self.prefetch_count,
             )
@@ -60,17 +100,17 @@ class EventQueues(QueueConsumer):
 
 
 class EventConsumer(Consumer):
-    """Runs the decorated method for each message of some queues: ``method(self, message) -> None``; acks when it returns.
+    """Runs the decorated method for each message of a queue: ``method(self, message) -> None``; acks when it returns.
 
     A method that raises leaves its message unacked: the broker hands it out again when this process lets go of it.
     """
 
     queue_consumer = EventQueues()
 
-    def __init__(self, queues: tuple[Queue, ...], presence: Presence) -> None:
+    def __init__(self, queue: Queue, presence: Presence) -> None:
         """``presence`` counts what runs."""
-        self.queues, self.presence = queues, presence
-        super().__init__(queues[0])
+        self.presence = presence
+        super().__init__(queue)
 
     def handle_message(self, message: Any) -> None:
         """Run it in the pool of the container; waits here while the pool is full."""

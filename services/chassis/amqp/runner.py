@@ -56,10 +56,10 @@ class Desk:
             "retries": Loop(self._retries),
         }
         for found in self.subscriptions:
-            consume = EventConsumer.decorator((topology.queue(found),), self.presence)
+            consume = EventConsumer.decorator(topology.queue(found), self.presence)
             members[found.handler.name] = consume(self._method(found))
         if not self._process.settings.memory_broker:
-            consume = EventConsumer.decorator(tuple(topology.dead(self.worker.service)), self.presence)
+            consume = EventConsumer.decorator(topology.dead(self.worker.service), self.presence)
             members["dead_letters"] = consume(self._dead_method())
         return type(self.worker.service.title(), (), members)
 
@@ -86,15 +86,14 @@ class Desk:
         return dead_letters
 
     def _relay(self, stopping: threading.Event) -> None:
-        """Indexes, topology, what a broker in memory may have lost; then the relay for ever."""
-        for step in (self._declare, self._resend):
+        """Topology, what a broker in memory may have lost; then the relay for ever."""
+        for step in (self._acquaint, self._resend):
             while not stopping.is_set() and not self._tried(step):
                 stopping.wait(ASK_AGAIN_S)
         self.relay.run(stopping)
         self.publisher.close()
 
-    def _declare(self) -> None:
-        mongo.declare(self.database, self.worker.collections)
+    def _acquaint(self) -> None:
         self.publisher.declare()
         own = [found for found in self._process.topology.subscriptions if found.publisher == self.worker.service]
         self.relay.acquaint((found.name, found.handler.event_type) for found in own)
@@ -146,6 +145,7 @@ class Process:
         self._reporter = Reporter(self.client, self.shared, [desk.presence for desk in self.desks], looks)
         self.resent: set[str] = set()
         self._stopping = threading.Event()
+        self._started = False
         self._depths = Depths(settings, self.topology)
         self._drained_at = self._drained_told = 0
         config = {CONFIG_SETTINGS: settings, "AMQP_URI": settings.amqp_uri, "max_workers": concurrency}
@@ -155,15 +155,15 @@ class Process:
         """Work until SIGTERM or SIGINT, then stop taking messages, finish the handlers and return."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: eventlet.spawn_n(self.stop))
-        metrics.serve(self.settings, "worker")
+        metrics.serve(self.settings, "worker", ready=lambda: self._reporter.fresh)
         for desk in self.desks:
             self._runner.add_service(desk.service_class())
             bell.on_ring(desk.relay.ring)
         for address in {self.settings.bell.get(desk.worker.service, "") for desk in self.desks} - {""}:
             eventlet.spawn_n(bell.listen, address, self._stopping.is_set)
-        clock.follow(self.shared, self.name, "worker")
-        mongo.release_abandoned(self.client, self.settings)
+        self._prepare_database()
         self._runner.start()
+        self._started = True
         told = eventlet.spawn(self._reporter.run, self._stopping, self._look)
         _log.info("working", services=[desk.worker.service for desk in self.desks], broker=_scheme(self.settings))
         self._runner.wait()
@@ -172,11 +172,25 @@ class Process:
         self.client.close()
         _log.info("stopped")
 
+    def _prepare_database(self) -> None:
+        """Wait for the database; no handler runs before the unique indexes that its idempotence stands on are there."""
+        clock.follow(self.shared, self.name, "worker")
+        while True:
+            try:
+                mongo.release_abandoned(self.client, self.settings)
+                for desk in self.desks:
+                    mongo.declare(desk.database, desk.worker.collections)
+                return
+            except mongo.AWAY:
+                eventlet.sleep(ASK_AGAIN_S)
+
     def stop(self) -> None:
         """Stop in order; hard after a while, for what cannot be stopped while the broker is away (nothing is lost by that)."""
         if self._stopping.is_set():
             return
         self._stopping.set()
+        if not self._started:  # it waits for the database or the broker, and has nothing to finish
+            _give_up()
         eventlet.spawn_after(STOP_WITHIN_S, _give_up)
         self._runner.stop()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from kombu import Exchange, Queue
+from kombu import Exchange, Queue, binding
 
 from services.chassis import clock, policy
 from services.chassis.settings import SERVICES, Settings
@@ -39,16 +39,11 @@ class Topology:
             queue_arguments=self._arguments(subscription.name),
         )
 
-    def dead(self, service: str) -> list[Queue]:
+    def dead(self, service: str) -> Queue:
         """The dead letters of a service: one queue, bound by the name of each of its handlers."""
-        name = self.name(f"{service}.dead")
-        return [
-            Queue(
-                name, self._dead_exchange, routing_key=self.name(found.name), durable=True, queue_arguments=self._quorum
-            )
-            for found in self.subscriptions
-            if found.service == service
-        ]
+        names = [self.name(found.name) for found in self.subscriptions if found.service == service]
+        bindings = [binding(self._dead_exchange, routing_key=name) for name in names]
+        return Queue(self.name(f"{service}.dead"), bindings=bindings, durable=True, queue_arguments=self._quorum)
 
     def name(self, plain: str) -> str:
         """A name in this world."""
@@ -72,7 +67,7 @@ class Topology:
         unrouted = Exchange(self.name("jishi.unrouted"), type="fanout", durable=True)
         yield Queue(self.name("jishi.unrouted"), exchange=unrouted, durable=True, queue_arguments=self._quorum)
         for service in {found.service for found in self.subscriptions}:
-            yield from self.dead(service)
+            yield self.dead(service)
 
     @cached_property
     def _dead_exchange(self) -> Exchange:
