@@ -1,7 +1,7 @@
 """One embedded stack of mortal processes, two copies of every server, for the faults that are shown on it one after the other."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from services.cli.processes import Child
 from services.cli.stack import Options, Stack
 from tests.backends.processes import wait_until
 from tests.faults import mortal
-from tests.faults.traffic import Town
+from tests.faults.traffic import EVERYTHING, Errand, Town, Traffic
 
 ROOT = Path(__file__).resolve().parents[2]
 MORTAL = frozenset({"servers", "worker", "jobs"})
@@ -41,6 +41,13 @@ class MortalStack(Stack):
     def until_dead(self) -> None:
         """Somebody has died at every armed point."""
         wait_until(lambda: not mortal.armed(self.points), f"deaths at {mortal.armed(self.points)}", seconds=90)
+
+    def strike(self, traffic: Traffic, point: str, errand: Errand, *, passing: int = 1) -> None:
+        """Somebody dies at ``point`` while ``errand``, which leads there, is done to its end."""
+        self.arm(point, passing=passing)
+        errand(traffic, f"{traffic.name}-{point}")
+        self.until_dead()
+        self.forgive()
 
     def forgive(self) -> None:
         """Deaths so far were wanted: the next start comes at once."""
@@ -78,13 +85,19 @@ def _fields(options: Options) -> dict:
     return {name: getattr(options, name) for name in Options.__dataclass_fields__}
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory) -> Iterator[MortalStack]:
+@pytest.fixture(scope="session")
+def memory_stack(tmp_path_factory) -> Iterator[MortalStack]:
     """On memory://, with an embedded database of its own: it is killed too."""
     running = MortalStack(Options(tmp_path_factory.mktemp("mortal"), copies=2))
     running.start()
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def stack(memory_stack) -> MortalStack:
+    """The stack that the tests of a module play on."""
+    return memory_stack
 
 
 @pytest.fixture(scope="module")
@@ -101,4 +114,21 @@ def seed() -> int:
     return secrets.randbelow(1_000_000)
 
 
-Trouble = Callable[[object], None]
+@pytest.fixture
+def round_of(town, stack, seed, request):
+    """``round_of(trouble)``: everybody's errands with trouble, then everything is checked and audited."""
+    started = []
+
+    def go(trouble):
+        traffic = Traffic(town, f"{request.node.originalname[5:12]}{seed}", seed)
+        started.append(traffic)
+        traffic.run(EVERYTHING, trouble)
+        stack.forgive()
+        traffic.settle()
+        traffic.check()
+        stack.audited()
+        return traffic
+
+    yield go
+    for traffic in started:
+        traffic.close()

@@ -98,9 +98,10 @@ def _jobs() -> None:
 
     kept = jobs.LeasedRun.keep
 
-    def keep(self: jobs.LeasedRun) -> None:
+    @wraps(kept)
+    def keep(self: jobs.LeasedRun, *given: Any, **named: Any) -> None:
         pass_by(f"{self._rows.name}.step")
-        kept(self)
+        kept(self, *given, **named)
 
     jobs.LeasedRun.keep = keep
 

@@ -30,6 +30,10 @@ TEA, SHIRT = 2_000, 3_500
 AT_ONCE = 5
 
 
+Errand = Callable[["Traffic", str], None]
+"""What one person does, from beginning to end; the name keeps their keys apart."""
+
+
 class GivenUpError(RuntimeError):
     """An answer that no client should get, or none for too long."""
 
@@ -76,15 +80,18 @@ class Client:
         return Client(self.api.as_caller(token), f"{self.name}/{token[-8:]}", self.journal)
 
     def post(self, path: str, body: Mapping[str, Any] | None = None, **given: Any) -> dict[str, Any]:
+        """The body of the answer to a POST; ``given``: form, files. Raises GivenUpError."""
+        return self.write("POST", path, **(given or {"body": body or {}}))
+
+    def write(self, method: str, path: str, *, key: str = "", **given: Any) -> dict[str, Any]:
         """The body of the answer. Raises GivenUpError."""
         self._steps += 1
-        key = f"{self.name}-{self._steps}"
-        wanted = given or {"body": body or {}}
+        key = key or f"{self.name}-{self._steps}"
         self.journal.begin()
         line = None
         try:
-            answer = patiently(self.api, "POST", path, key=key, **wanted)
-            line = Acknowledged(self.api, "POST", path, wanted, key, answer)
+            answer = patiently(self.api, method, path, key=key, **given)
+            line = Acknowledged(self.api, method, path, given, key, answer)
         finally:
             self.journal.end(line)
         return answer.body
@@ -129,6 +136,20 @@ def patiently(api: Api, method: str, path: str, **given: Any) -> Answer:
     if isinstance(found[0], str) or not found[0].fine:
         raise GivenUpError(f"{method} {path} → {found[0]}")
     return found[0]
+
+
+def repeated(journal: Journal) -> list[str]:
+    """Every acknowledged write once more under its key; what was answered differently, or not said to be a repetition."""
+
+    def again(line: Acknowledged) -> str:
+        found = patiently(line.api, line.method, line.path, key=line.key, **line.given)
+        if (found.status, found.body) == (line.answer.status, line.answer.body) and found.replayed:
+            return ""
+        said = "said to be new" if not found.replayed else ""
+        return f"{line.method} {line.path}: {line.answer.status} {line.answer.body}\n  became {found.status} {found.body} {said}"
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return [told for told in pool.map(again, journal.lines) if told]
 
 
 # ------------------------------------------------------------------------------------------------------------------ the town
@@ -176,7 +197,7 @@ class Traffic:
         self._lock = threading.Lock()
         self._balances: list[dict[str, Any]] = []
 
-    def run(self, errands: Sequence[Callable[["Traffic", str], None]], trouble: Callable[["Traffic"], None]) -> None:
+    def run(self, errands: Sequence[Errand], trouble: Callable[["Traffic"], None]) -> None:
         """All errands, some at once, in an order that follows from the seed; returns when they and the trouble are over."""
         print(f"traffic {self.name}: seed {self.seed}")
         self._open()
@@ -291,7 +312,8 @@ class Traffic:
 
     def check(self) -> None:
         """Each acknowledged answer is still given, and each effect is there once."""
-        self._answers_are_kept()
+        changed = repeated(self.journal)
+        assert not changed, "\n".join(changed)
         for buyer in {buyer for buyer, _ in self.expected}:
             wanted = {checkout_id for other, checkout_id in self.expected if other is buyer}
             orders = buyer.get("/v1/orders", page_size=50)["orders"]
@@ -304,18 +326,6 @@ class Traffic:
             after = merchant.get(f"/v1/shops/{shop.shop_id}/balance")["balance"]
             assert after["deposit"] - before["deposit"] == self.deposits[shop.shop_id]
             assert after["held"] == before["held"], after
-
-    def _answers_are_kept(self) -> None:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            again = list(
-                pool.map(lambda line: line.api.ask(line.method, line.path, key=line.key, **line.given), self.journal.lines)
-            )
-        changed = [
-            f"{line.method} {line.path} under {line.key}: {line.answer.body}\n  became {answer.status} {answer.body}"
-            for line, answer in zip(self.journal.lines, again, strict=True)
-            if (answer.status, answer.body, answer.replayed) != (line.answer.status, line.answer.body, True)
-        ]
-        assert not changed, "\n".join(changed)
 
     def close(self) -> None:
         """Hang up."""
