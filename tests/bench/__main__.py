@@ -1,28 +1,73 @@
-"""``python -m tests.bench [SECTION …]``: all figures, or some of them; see docs/capacity.md."""
+"""``python -m tests.bench [SECTION …]``: all figures, or those of some sections; see docs/capacity.md."""
 
 import argparse
 import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
-from tests.bench import importing, ordering, reading
+from tests.backends import rabbitmq
+from tests.bench import eventing, importing, ordering, reading, relaying
 from tests.bench.report import Report
-from tests.bench.world import running
+from tests.bench.world import FULL, Bench, Sizes, running
 
-SECTIONS: Final = {"import": importing.measure, "orders": ordering.measure, "reads": reading.measure}
+ON_ONE_STACK: Final[dict[str, Callable[[Bench, Report], None]]] = {
+    "import": importing.measure,
+    "reads": reading.measure,
+    "orders": ordering.measure,
+    "events": eventing.measure,
+}
+SECTIONS: Final = (*ON_ONE_STACK, "rabbitmq", "relay")
 
 
-def main(arguments: list[str]) -> int:
-    """Measure the named sections on one throw-away stack; JSON lines as they come, a table at the end."""
+def main(arguments: Sequence[str], sizes: Sizes = FULL) -> Report:
+    """Measure the named sections; JSON lines as they come, a table at the end."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="default: all")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; default: all")
     chosen = parser.parse_args(arguments).sections or list(SECTIONS)
+    if unknown := set(chosen) - set(SECTIONS):
+        parser.error(f"no such section: {', '.join(sorted(unknown))}")
     report = Report()
-    with running() as bench:
-        for name in chosen:
-            SECTIONS[name](bench, report)
+    for name in chosen:
+        if name in ON_ONE_STACK:  # each on a stack of its own: what one leaves behind does not slow the next
+            with running(sizes) as bench:
+                ON_ONE_STACK[name](bench, report)
+    if {"rabbitmq", "relay"} & set(chosen):
+        on_rabbitmq(chosen, sizes, report)
     report.table()
-    return 0
+    return report
+
+
+def on_rabbitmq(chosen: Sequence[str], sizes: Sizes, report: Report) -> None:
+    """What needs the real broker: a private node, or ``not measured``."""
+    with node() as amqp_uri:
+        if "rabbitmq" in chosen and amqp_uri:
+            with running(sizes, amqp_uri) as bench:
+                eventing.measure(bench, report)
+        elif "rabbitmq" in chosen:
+            eventing.not_measured(report)
+        if "relay" in chosen and amqp_uri:
+            relaying.measure(amqp_uri, sizes.relayed, report)
+        elif "relay" in chosen:
+            relaying.not_measured(report)
+
+
+@contextmanager
+def node() -> Iterator[str]:
+    """The address of a private RabbitMQ node; empty where none is installed."""
+    if not rabbitmq.installed():
+        yield ""
+        return
+    with tempfile.TemporaryDirectory(prefix="jishi-bench-") as folder:
+        found = rabbitmq.RabbitmqNode(Path(folder))
+        found.start()
+        try:
+            yield found.uri
+        finally:
+            found.stop()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

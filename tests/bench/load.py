@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,7 +38,9 @@ class Connection:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
-    async def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+    async def call(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
         """One request; opens the connection when needed."""
         if self._writer is None or self._reader is None:
             self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
@@ -100,11 +102,11 @@ def run(base_url: str, flow: Flow, items: Iterable[Any], concurrency: int) -> Re
     return asyncio.run(every())
 
 
-def get(path: str, headers: Mapping[str, str] | None = None) -> Flow:
-    """A flow that reads one path."""
+def get(paths: Sequence[str], headers: Mapping[str, str] | None = None) -> Flow:
+    """A flow that reads the paths in turn."""
 
-    async def flow(connection: Connection, _item: Any) -> int:
-        status, _ = await connection.call("GET", path, headers=headers)
+    async def flow(connection: Connection, item: Any) -> int:
+        status, _ = await connection.call("GET", paths[item % len(paths)], headers=headers)
         return status
 
     return flow

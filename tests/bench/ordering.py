@@ -1,68 +1,118 @@
-"""Placed-and-paid orders a second through HTTP, and what one costs the database."""
+"""Placed-and-paid orders a second through HTTP, and what one costs the database and the processor."""
 
+import asyncio
 import time
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from services.cli import world
-from tests.bench.load import Connection, run
+from tests.bench.load import Connection, Result, run
 from tests.bench.report import Report
-from tests.bench.world import Bench, upsert, wait
+from tests.bench.world import SETTLED_S, Bench, upsert, wait
 
-ORDERS = 240
-PRODUCTS = 200
-ADDRESS = {"receiver_name": "张三", "province": "广东省", "city": "广州市", "zone": "天河区", "address": "体育西路 1 号", "mobile": "13800138000"}
+COMMANDS, WRITES = "jishi_mongo_commands_total", "jishi_mongo_writes_total"
+ADDRESS = {
+    "receiver_name": "张三",
+    "province": "广东省",
+    "city": "广州市",
+    "zone": "天河区",
+    "address": "体育西路 1 号",
+    "mobile": "13800138000",
+}
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Who buys what."""
+
+    products: list[dict[str, Any]]
+    buyers: list[world.Buyer]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What a run came to: orders a second until all were paid, the buyers' part, the cost of one order."""
+
+    rate: float
+    result: Result
+    commands: float
+    writes: float
+    cpu_ms: float
 
 
 def measure(bench: Bench, report: Report) -> None:
-    """Two lines an order, at concurrency 8 and 16; then the commands and writes of the orders counted."""
-    products = upsert(bench, PRODUCTS, prefix="order")
-    buyers = [world.buyer(bench.api, f"买家 {n}", bench.shop.account_id) for n in range(16)]
-    place(bench, products, buyers, 40, 8)  # warm
+    """Two lines an order, at concurrency 8 and 16."""
+    people = crowd(bench)
+    place(bench, people, bench.sizes.warm, 8)
     for concurrency, goal in ((8, None), (16, 50.0)):
-        names = ("jishi_mongo_commands_total", "jishi_mongo_writes_total")
-        idle = {name: bench.idle_rate(name) for name in names}
-        before = {name: bench.counters(name) for name in names}
-        began = time.perf_counter()
-        rate, result = place(bench, products, buyers, ORDERS, concurrency)
-        seconds = time.perf_counter() - began
-        cost = {name: (bench.counters(name) - before[name] - idle[name] * seconds) / ORDERS for name in names}
-        report.add(f"orders placed and paid, concurrency {concurrency}", rate, "orders/s", goal)
-        report.add(f"  one buyer's checkout + pay, concurrency {concurrency}", result.percentile_ms(50), "ms p50")
-        report.add(f"  one buyer's checkout + pay, concurrency {concurrency}", result.percentile_ms(99), "ms p99")
-        report.add(f"  database writes an order, concurrency {concurrency}", cost[names[1]], "writes", 20, at_most=True)
-        report.add(f"  database commands an order, concurrency {concurrency}", cost[names[0]], "commands", 14, at_most=True)
+        found = counted(bench, people, bench.sizes.orders, concurrency)
+        told = f"concurrency {concurrency}"
+        report.add(f"orders placed and paid, {told}", found.rate, "orders/s", goal)
+        report.add(f"  one buyer's checkout + pay, {told}", found.result.percentile_ms(50), "ms p50")
+        report.add(f"  one buyer's checkout + pay, {told}", found.result.percentile_ms(99), "ms p99")
+        report.add(f"  database writes an order, {told}", found.writes, "writes", 20, at_most=True)
+        report.add(f"  database commands an order, {told}", found.commands, "commands", 14, at_most=True)
+        report.add(f"  processor time an order, {told}", found.cpu_ms, "ms", note="all processes, database included")
 
 
-def place(bench: Bench, products: list[dict[str, Any]], buyers: list[world.Buyer], count: int, concurrency: int) -> tuple[float, Any]:
-    """Place and pay ``count`` orders; (orders/s until all of them are paid, latencies of the buyers' part)."""
-    placed: list[tuple[str, str]] = []
+def crowd(bench: Bench) -> Crowd:
+    """The bench's products and buyers."""
+    products = upsert(bench, bench.sizes.catalog, prefix="order")
+    account_id = bench.shop.account_id
+    return Crowd(products, [world.buyer(bench.api, f"买家 {n}", account_id) for n in range(bench.sizes.buyers)])
+
+
+def counted(bench: Bench, people: Crowd, count: int, concurrency: int) -> Placed:
+    """Place ``count`` orders and count what they cost; what idle processes do in that time is taken off the database's part."""
+    idle = bench.idle_rates(COMMANDS, WRITES)
+    before, cpu, began = bench.counters(COMMANDS, WRITES), bench.cpu_seconds(), time.perf_counter()
+    rate, result = place(bench, people, count, concurrency)
+    spent = sum(bench.cpu_seconds().values()) - sum(cpu.values())
+    time.sleep(SETTLED_S)
+    after, seconds = bench.counters(COMMANDS, WRITES), time.perf_counter() - began
+    commands, writes = ((after[name] - before[name] - idle[name] * seconds) / count for name in (COMMANDS, WRITES))
+    return Placed(rate, result, commands, writes, spent / count * 1000)
+
+
+def place(bench: Bench, people: Crowd, count: int, concurrency: int, pace: float = 0) -> tuple[float, Result]:
+    """Place and pay ``count`` orders, at most ``pace`` a second (0: as fast as it goes).
+
+    Answers orders a second until all of them are paid, and the latencies of the buyers' part.
+    """
+    placed: list[str] = []
+    began = time.perf_counter()
 
     async def buy(connection: Connection, number: int) -> int:
-        token = buyers[number % len(buyers)].token
-        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": f"{count}-{concurrency}-{number}-{time.time_ns()}"}
-        lines = [line(products, number), line(products, number + 7)]
-        checkout = (await connection.json("POST", "/v1/checkouts", {"lines": lines, "address": ADDRESS}, headers))["checkout"]
-        asked = {"checkout_id": checkout["checkout_id"], "method": "native"}
-        payment = (await connection.json("POST", "/v1/payments", asked, headers))["payment"]
-        cashier = Connection(payment["cashier_url"])
-        status, answer = await cashier.call("POST", urlsplit(payment["cashier_url"]).path + "/pay", {"payer": f"buyer-{number}"})
-        await cashier.close()
-        if status >= 300:
-            raise RuntimeError(f"pay: {status} {answer[:300].decode()}")
-        placed.append((checkout["checkout_id"], token))
+        if pace:
+            await asyncio.sleep(max(0.0, began + number / pace - time.perf_counter()))
+        token = people.buyers[number % len(people.buyers)].token
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": f"{number}-{time.time_ns()}"}
+        lines = [line(people.products, number), line(people.products, number + 7)]
+        asked = {"lines": lines, "address": ADDRESS}
+        checkout = (await connection.json("POST", "/v1/checkouts", asked, headers))["checkout"]
+        method = {"checkout_id": checkout["checkout_id"], "method": "native"}
+        payment = (await connection.json("POST", "/v1/payments", method, headers))["payment"]
+        status = await pay(payment["cashier_url"], f"buyer-{number}")
+        placed.append(checkout["checkout_id"])
         return status
 
-    began = time.perf_counter()
     result = run(bench.stack.url, buy, range(count), concurrency)
     with bench.stack.connect() as client:
-        ids = [checkout_id for checkout_id, _ in placed]
-
-        def all_paid() -> bool:
-            return client["orders"]["orders"].count_documents({"checkout_id": {"$in": ids}, "state": "paid"}) == count
-
-        wait(all_paid, f"{count} orders to be paid", 180, 0.1)
+        paid = {"checkout_id": {"$in": placed}, "state": "paid"}
+        orders = client["orders"]["orders"]
+        wait(lambda: orders.count_documents(paid) == count, f"{count} orders to be paid", 180, 0.1)
     return count / (time.perf_counter() - began), result
+
+
+async def pay(cashier_url: str, payer: str) -> int:
+    """What a buyer's phone does."""
+    cashier = Connection(cashier_url)
+    status, answer = await cashier.call("POST", urlsplit(cashier_url).path + "/pay", {"payer": payer})
+    await cashier.close()
+    if status >= 300:
+        raise RuntimeError(f"pay: {status} {answer[:300].decode()}")
+    return status
 
 
 def line(products: list[dict[str, Any]], number: int) -> dict[str, Any]:

@@ -32,7 +32,16 @@ class Report:
 
     rows: list[Row] = field(default_factory=list)
 
-    def add(self, name: str, value: float | None, unit: str, goal: float | None = None, *, at_most: bool = False, note: str = "") -> None:
+    def add(
+        self,
+        name: str,
+        value: float | None,
+        unit: str,
+        goal: float | None = None,
+        *,
+        at_most: bool = False,
+        note: str = "",
+    ) -> None:
         """Add and print one row as a JSON line."""
         rounded = None if value is None else round(value, 3)
         row = Row(name, rounded, unit, goal, at_most, note)

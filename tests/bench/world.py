@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,30 @@ from services.cli.processes import free_port
 from services.cli.stack import Options, Stack
 
 ROLES = ("server", "worker", "jobs")
+BULK = 200
+SETTLED_S = 2.0
+"""What is still on its way when a run has ended (clearing outboxes) is written down within this time."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything is done; figures of a run with other sizes than these are not to be compared."""
+
+    imported: int = 5_000
+    catalog: int = 200
+    buyers: int = 16
+    warm: int = 40
+    orders: int = 240
+    reads: int = 6_000
+    shown: int = 40
+    paced: int = 300
+    relayed: int = 5_000
+    idle_s: float = 5.0
+
+
+FULL = Sizes()
+TINY = Sizes(imported=40, catalog=4, buyers=2, warm=2, orders=6, reads=20, shown=4, paced=4, relayed=60, idle_s=0.5)
+"""Only to see that the bench still runs."""
 
 
 @dataclass
@@ -31,32 +56,57 @@ class Bench:
     admin: Api
     shop: world.Merchant
     meters: dict[str, str]
+    sizes: Sizes
 
     @property
     def merchant(self) -> Api:
         """The API as the shop's merchant."""
         return self.api.as_caller(self.shop.token)
 
-    def counters(self, name: str, *, without: tuple[str, ...] = ("jishi", "channel")) -> float:
-        """The sum of a counter over all processes and services, the shared database left out."""
-        total = 0.0
+    def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
+        """Every sample of every metered process: name, labels, value."""
         for address in self.meters.values():
             text = httpx.get(f"http://{address}/metrics", timeout=10).text
             for family in text_string_to_metric_families(text):
                 for sample in family.samples:
-                    if sample.name == name and sample.labels.get("database") not in without:
-                        total += sample.value
+                    yield sample.name, sample.labels, sample.value
+
+    def counters(self, *names: str) -> "Counter[str]":
+        """The sums of counters over all processes and services; the shared database is left out, the channel is a stranger."""
+        total: Counter[str] = Counter()
+        for name, labels, value in self.samples():
+            if name in names and labels.get("database") != "jishi":
+                total[name] += value
         return total
 
-    def idle_rate(self, name: str, seconds: float = 4.0) -> float:
-        """What a counter grows by a second while nothing happens (polls)."""
-        before = self.counters(name)
-        time.sleep(seconds)
-        return (self.counters(name) - before) / seconds
+    def buckets(self, name: str) -> "Counter[float]":
+        """A histogram over all processes and labels: upper bound in seconds → how many were at most so long."""
+        total: Counter[float] = Counter()
+        for found, labels, value in self.samples():
+            if found == f"{name}_bucket":
+                total[float(labels["le"])] += value
+        return total
+
+    def idle_rates(self, *names: str) -> dict[str, float]:
+        """What counters grow by a second while nothing happens (polls)."""
+        before = self.counters(*names)
+        time.sleep(self.sizes.idle_s)
+        after = self.counters(*names)
+        return {name: (after[name] - before[name]) / self.sizes.idle_s for name in names}
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """Processor time of each process of the stack so far."""
+        tick = os.sysconf("SC_CLK_TCK")
+        found = {}
+        for name, child in self.stack.children.items():
+            if child.process is not None:
+                fields = Path(f"/proc/{child.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+                found[name] = (int(fields[11]) + int(fields[12])) / tick
+        return found
 
 
 @contextmanager
-def running(amqp_uri: str = "") -> Iterator[Bench]:
+def running(sizes: Sizes, amqp_uri: str = "") -> Iterator[Bench]:
     """A throw-away embedded stack (``MONGO_URI`` is used when given), or the same over a real broker."""
     data = Path(tempfile.mkdtemp(prefix="jishi-bench-"))
     meters = {role: f"127.0.0.1:{free_port()}" for role in ROLES}
@@ -66,7 +116,7 @@ def running(amqp_uri: str = "") -> Iterator[Bench]:
     try:
         api = Api(stack.url)
         admin = api.as_caller(world.first_admin(api, stack.bootstrap_secret))
-        yield Bench(stack, api, admin, world.open_shop(admin, "测速商店"), meters)
+        yield Bench(stack, api, admin, world.open_shop(admin, "测速商店"), meters, sizes)
     finally:
         stack.stop()
         shutil.rmtree(data, ignore_errors=True)
@@ -86,8 +136,8 @@ def wait(holds: Any, what: str, within_s: float = 120.0, every_s: float = 0.05) 
 def upsert(bench: Bench, count: int, *, stock: int = 1_000_000, prefix: str = "b") -> list[dict[str, Any]]:
     """``count`` listed products of two SKUs each, made by bulk calls; the products as they are read."""
     ids: list[str] = []
-    for begin in range(0, count, 200):
-        items = [product(f"{prefix}{n}", stock) for n in range(begin, min(begin + 200, count))]
+    for begin in range(0, count, BULK):
+        items = [product(f"{prefix}{n}", stock) for n in range(begin, min(begin + BULK, count))]
         answer = bench.merchant.post("/v1/products:bulkUpsert", {"items": items, "policy": "reject_all"})
         ids += [row["product_id"] for row in answer["results"]]
     return [bench.api.get(f"/v1/products/{product_id}")["product"] for product_id in ids]
