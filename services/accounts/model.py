@@ -22,8 +22,6 @@ SCOPES: Final = (
     "disputes:write",
     "followers:read",
     "followers:write",
-    "followers:read",
-    "followers:write",
     "broadcast:read",
     "broadcast:send",
 )

@@ -1,6 +1,7 @@
 """The gRPC side of accounts: protobuf in and out."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
@@ -89,7 +90,8 @@ class AccountsService:
         """An application for the account's one shop."""
         values = codec.to_plain(request)
         outcome = merchants.apply_for_shop(self._house, call.cause, call.caller.account_id, values)
-        return _shop(call, shops_pb2.ApplyForShopResponse, outcome)
+        applied = {**outcome.document, "state": "applied", "reason": ""}  # whatever became of it since
+        return _shop(call, shops_pb2.ApplyForShopResponse, replace(outcome, document=applied))
 
     def ApproveShop(self, call: rpc.Call, request: shops_pb2.ApproveShopRequest) -> shops_pb2.ApproveShopResponse:
         """Applied → open."""
@@ -158,12 +160,12 @@ class AccountsService:
         """An app installed on the merchant's shop."""
         scopes = list(request.scopes)
         outcome = people.grant_app(self._house, call.cause, request.shop_id, request.client_id, scopes)
-        return _answer(call, people_pb2.GrantAppResponse, outcome, {"grant": outcome.document})
+        return _answer(call, people_pb2.GrantAppResponse, outcome, {"grant": {**outcome.document, "active": True}})
 
     def RevokeGrant(self, call: rpc.Call, request: people_pb2.RevokeGrantRequest) -> people_pb2.RevokeGrantResponse:
         """An app taken off the merchant's shop."""
         outcome = people.revoke_grant(self._house, call.cause, request.shop_id, request.client_id)
-        return _answer(call, people_pb2.RevokeGrantResponse, outcome, {"grant": outcome.document})
+        return _answer(call, people_pb2.RevokeGrantResponse, outcome, {"grant": {**outcome.document, "active": False}})
 
     def ListGrants(self, call: rpc.Call, request: people_pb2.ListGrantsRequest) -> people_pb2.ListGrantsResponse:  # noqa: ARG002
         """The apps of the merchant's shop; the pipeline has checked whose."""

@@ -53,7 +53,8 @@ class BroadcastService:
         """A new tag."""
         outcome = following.create_tag(self._store, call.cause, account(call, request.account_id), request.name)
         _mark(call, replayed=outcome.replayed)
-        return pb.CreateTagResponse(tag=codec.from_plain(pb.Tag, outcome.document))
+        made = {**outcome.document, "count": 0}  # as it was made, whoever carries it now
+        return pb.CreateTagResponse(tag=codec.from_plain(pb.Tag, made))
 
     def ListTags(self, call: rpc.Call, request: pb.ListTagsRequest) -> pb.ListTagsResponse:
         """All tags."""

@@ -172,7 +172,8 @@ class CatalogService:
         outcome = shelves.create_group(
             self._store, call.cause, request.shop_id, request.name, list(request.product_ids)
         )
-        return _answer(call, shelves_pb2.CreateGroupResponse, outcome, {"group": views.group(outcome.document)})
+        made = {**outcome.document, "product_ids": set(request.product_ids)}  # as it was made, also when it grew since
+        return _answer(call, shelves_pb2.CreateGroupResponse, outcome, {"group": views.group(made)})
 
     def ListGroups(self, _call: rpc.Call, request: shelves_pb2.ListGroupsRequest) -> shelves_pb2.ListGroupsResponse:
         """All of them."""
@@ -187,7 +188,8 @@ class CatalogService:
         outcome = shelves.change_group(
             self._store, call.cause, request.shop_id, request.group_id, add=list(request.product_ids), remove=[]
         )
-        return _answer(call, shelves_pb2.AddGroupProductsResponse, outcome, {"group": views.group(outcome.document)})
+        group = {**views.group(outcome.document), **outcome.answer}
+        return _answer(call, shelves_pb2.AddGroupProductsResponse, outcome, {"group": group})
 
     def RemoveGroupProducts(
         self, call: rpc.Call, request: shelves_pb2.RemoveGroupProductsRequest
@@ -196,17 +198,25 @@ class CatalogService:
         outcome = shelves.change_group(
             self._store, call.cause, request.shop_id, request.group_id, add=[], remove=list(request.product_ids)
         )
-        return _answer(call, shelves_pb2.RemoveGroupProductsResponse, outcome, {"group": views.group(outcome.document)})
+        group = {**views.group(outcome.document), **outcome.answer}
+        return _answer(call, shelves_pb2.RemoveGroupProductsResponse, outcome, {"group": group})
 
     def CreateShelf(self, call: rpc.Call, request: shelves_pb2.CreateShelfRequest) -> shelves_pb2.CreateShelfResponse:
         """A new shelf."""
         outcome = shelves.create_shelf(self._store, call.cause, request.shop_id, request.slug, _draft(request))
-        return _answer(call, shelves_pb2.CreateShelfResponse, outcome, {"shelf": views.shelf(outcome.document)})
+        made = {
+            **outcome.document,
+            "draft": _draft(request),
+            "published_version": 0,
+            "versions": 0,
+        }  # whatever it is now
+        return _answer(call, shelves_pb2.CreateShelfResponse, outcome, {"shelf": views.shelf(made)})
 
     def UpdateShelf(self, call: rpc.Call, request: shelves_pb2.UpdateShelfRequest) -> shelves_pb2.UpdateShelfResponse:
         """A new draft."""
         outcome = shelves.update_shelf(self._store, call.cause, request.shop_id, request.shelf_id, _draft(request))
-        return _answer(call, shelves_pb2.UpdateShelfResponse, outcome, {"shelf": views.shelf(outcome.document)})
+        shelf = views.shelf({**outcome.document, **outcome.answer})
+        return _answer(call, shelves_pb2.UpdateShelfResponse, outcome, {"shelf": shelf})
 
     def ListShelves(self, _call: rpc.Call, request: shelves_pb2.ListShelvesRequest) -> shelves_pb2.ListShelvesResponse:
         """All of them."""

@@ -42,11 +42,11 @@ def change_group(
     _own_products(store, shop_id, add)
     gone = set(remove)
 
-    def decide(group: Document) -> Change | None:
+    def decide(group: Document) -> Change:
         members = [
             product_id for product_id in shelves.added(group["product_ids"], add, most) if product_id not in gone
         ]
-        return Change(set={"product_ids": members}) if members != group["product_ids"] else None
+        return Change(set={"product_ids": members}, answer={"product_count": len(members)})
 
     return commit.change(store.groups, key(shop_id, group_id), cause, decide, kind="group")
 
@@ -89,8 +89,9 @@ def update_shelf(store: Store, cause: Cause, shop_id: str, shelf_id: int, draft:
     """Replace the draft; what is published stays. Raises Refusal NOT_FOUND, INVALID_ARGUMENT."""
     _check(store, shop_id, "", draft)
 
-    def decide(shelf: Document) -> Change | None:
-        return Change(set={"draft": draft}) if shelf["draft"] != draft else None
+    def decide(shelf: Document) -> Change:
+        left = {name: shelf[name] for name in ("published_version", "versions")}
+        return Change(set={"draft": draft}, answer={**left, "draft": draft})
 
     return commit.change(store.shelves, key(shop_id, shelf_id), cause, decide, kind="shelf")
 

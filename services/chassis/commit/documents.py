@@ -46,6 +46,11 @@ class Cause:
     causation: str = ""
     traceparent: str = ""
 
+    @property
+    def is_command(self) -> bool:
+        """Whether somebody asked for it, and may ask again under the same key."""
+        return self.id.startswith("cmd:")
+
     def part(self, name: str) -> "Cause":
         """The cause of one of several writes that one command makes."""
         return Cause(f"{self.id}/{name}", self.hash, self.causation, self.traceparent)
@@ -142,7 +147,7 @@ def change(
 
     With ``fetch`` the outcome holds the document read again after the write; without, as it was before (one round trip less).
 
-    ``decide`` is pure and may run several times; it raises Refusal, or answers None when there is nothing to do. When another
+    ``decide`` is pure and may run several times; it raises Refusal, or answers None when there is nothing to do (a command is remembered even so). When another
     writer was faster it is asked again with the newer document, at most for ``patience_s``. Raises Refusal NOT_FOUND (``kind``
     names it), IDEMPOTENCY_KEY_REUSED, BACKLOG_FULL, or VERSION_CONFLICT when the guard of the change stays unmet.
     """
@@ -155,8 +160,11 @@ def change(
         if before is not None:
             return before
         wanted = decide(document)
-        if wanted is None:
+        if wanted is None and not cause.is_command:
             return Outcome(document, changed=False)
+        wanted = (
+            wanted or Change()
+        )  # a command that found nothing to do must do nothing either when it is repeated later
         if write(rows, document, wanted, cause):
             after = rows.find_one({"_id": identity}) if fetch else None
             return Outcome(after or document, wanted.answer)
