@@ -26,6 +26,7 @@ from tests.backends.processes import wait_until
 PASSING = frozenset({"STILL_RUNNING", "VERSION_CONFLICT", "UNAVAILABLE", "BACKLOG_FULL", "DEADLINE_EXCEEDED"})
 """Reasons after which a careful client repeats the request."""
 PATIENCE_S = 120.0
+REPLAYED = "Idempotency-Replayed"
 TEA, SHIRT = 2_000, 3_500
 AT_ONCE = 5
 
@@ -138,15 +139,23 @@ def patiently(api: Api, method: str, path: str, **given: Any) -> Answer:
     return found[0]
 
 
-def repeated(journal: Journal) -> list[str]:
-    """Every acknowledged write once more under its key; what was answered differently, or not said to be a repetition."""
+def repeated(
+    journal: Journal, told_now: Callable[[Acknowledged], frozenset[str]] = lambda _: frozenset()
+) -> list[str]:
+    """Every acknowledged write once more under its key; what was answered differently, or not said to be a repetition.
+
+    ``told_now``: the fields of an answer that may differ.
+    """
 
     def again(line: Acknowledged) -> str:
         found = patiently(line.api, line.method, line.path, key=line.key, **line.given)
-        if (found.status, found.body) == (line.answer.status, line.answer.body) and found.replayed:
+        free = told_now(line)
+        bodies = [{name: value for name, value in one.body.items() if name not in free} for one in (line.answer, found)]
+        said = found.replayed or REPLAYED in free
+        if found.status == line.answer.status and bodies[0] == bodies[1] and said:
             return ""
-        said = "said to be new" if not found.replayed else ""
-        return f"{line.method} {line.path}: {line.answer.status} {line.answer.body}\n  became {found.status} {found.body} {said}"
+        told = f"{line.method} {line.path}: {line.answer.status} {bodies[0]}\n  became {found.status} {bodies[1]}"
+        return told if said else f"{told} and is said to be new"
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return [told for told in pool.map(again, journal.lines) if told]
