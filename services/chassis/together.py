@@ -5,7 +5,6 @@ next one. A lone request costs what it always did.
 """
 
 import threading
-import weakref
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -89,13 +88,15 @@ class _Desk:
         self.reads: dict[str, SharedReads[Any]] = {}
 
 
-_DESKS: "weakref.WeakKeyDictionary[Client, _Desk]" = weakref.WeakKeyDictionary()
+_DESK: Final = "_jishi_desk"
 _OPENING: Final = threading.Lock()
 
 
 def _desk(client: Client) -> _Desk:
+    """Kept in the client itself: two clients of one address count as equal, and one of them may be closed."""
     with _OPENING:
-        return _DESKS.setdefault(client, _Desk())
+        desk: _Desk = client.__dict__.setdefault(_DESK, _Desk())
+        return desk
 
 
 def find(rows: Rows, ids: Iterable[Any]) -> dict[Any, Document]:
