@@ -37,6 +37,7 @@ def create_import(store: Store, cause: Cause, options: Options, content: Iterato
     shop = shop_of(store, options.shop_id)
     chosen = imports.check_options(options.format, options.policy, options.max_errors)
     file_id = ids.new_id("file")
+    before = store.imports.find_one({"created_by": cause.id})  # then the file is only read, to see that it is the same
     digest = hashlib.sha256(repr(options).encode())
     size = blocks = 0
     rules = policy.load(SERVICE)
@@ -46,10 +47,14 @@ def create_import(store: Store, cause: Cause, options: Options, content: Iterato
         if size > most:
             raise Refusal("TOO_LARGE", f"a file has at most {most} bytes; split it", info={"most": str(most)})
         digest.update(block)
-        _keep(store, file_id, blocks, block)
+        if before is None:
+            _keep(store, file_id, blocks, block)
         blocks += 1
     if not size:
         raise invalid("file", "send the product file as the multipart part `file`; it was empty or missing")
+    hashed = Cause(cause.id, digest.hexdigest(), cause.causation, cause.traceparent)
+    if before is not None:
+        return commit.created_before(before, hashed)
     import_id = ids.new_id("imp")
     job: Document = {
         "_id": import_id,
@@ -71,7 +76,7 @@ def create_import(store: Store, cause: Cause, options: Options, content: Iterato
         **dict.fromkeys(("next_chunk", "rows", "total", "created", "updated", "unchanged", "failed"), 0),
         "next_at": clock.wall_ms(),
     }
-    return commit.create(store.imports, job, Cause(cause.id, digest.hexdigest(), cause.causation, cause.traceparent))
+    return commit.create(store.imports, job, hashed)
 
 
 def _blocks(content: Iterator[bytes]) -> Iterator[bytes]:
