@@ -2,12 +2,13 @@
 
 import signal
 
+import httpx
 import pytest
 
 from services.chassis import clock, commit, mongo, parking, presence
 from services.chassis.commit import Cause
 from services.chassis.decisions import Change, Fact
-from tests.backends.processes import wait_until
+from tests.backends.processes import free_port, wait_until
 from tests.contract import worker_toy as toy
 from tests.contract.worker_stage import Stage
 
@@ -167,3 +168,24 @@ def test_commands_change_what_events_promised(stage):
     assert stage.total() == 31
     assert stage.refunded() == {"1": 31}
     assert "outbox" not in stage.orders["things"].find_one({"_id": "1"})
+
+
+def test_a_trace_goes_on_through_events_and_the_worker_shows_how_it_does(stage):
+    address = f"127.0.0.1:{free_port()}"
+    worker = stage.worker(JISHI_METRICS_LISTEN=f'{{"worker": "{address}"}}')
+    stage.open("1")
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    stage.tell("1", traceparent=f"00-{trace}-00f067aa0ba902b7-01")
+    stage.until_quiet()
+    (told,) = stage.orders["event_log"].find()
+    (answered,) = stage.payments["event_log"].find()
+    assert told["envelope"]["traceparent"].split("-")[1] == trace
+    assert answered["envelope"]["traceparent"].split("-")[1] == trace
+    assert answered["envelope"]["causationid"] == told["_id"]
+
+    assert httpx.get(f"http://{address}/healthz").status_code == 200
+    page = httpx.get(f"http://{address}/metrics").text
+    assert 'jishi_events_handled_total{handler="count",result="applied",service="payments"} 1.0' in page
+    assert 'jishi_event_age_seconds_count{handler="refunded",service="orders"} 1.0' in page
+    assert 'jishi_events_sent_total{service="orders"} 1.0' in page
+    assert worker.running()

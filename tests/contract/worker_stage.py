@@ -27,9 +27,9 @@ class Stage:
             mongo.declare(world.database(worker.service), worker.collections)
         self.processes: list[ServerProcess] = []
 
-    def worker(self, *services: str) -> ServerProcess:
+    def worker(self, *services: str, **variables: str) -> ServerProcess:
         name = f"worker{len(self.processes)}"
-        environment = {**os.environ, **self.world.environment}
+        environment = {**os.environ, **self.world.environment, **variables}
         process = ServerProcess([sys.executable, str(SCRIPT), *services], environment, self.folder / f"{name}.log")
         process.start()
         self.processes.append(process)
@@ -38,12 +38,11 @@ class Stage:
     def open(self, subject: str) -> None:
         commit.create(self.payments["sums"], {"_id": subject, "sum": 0, "seen": []}, Cause(f"cmd:{subject}"))
 
-    def tell(self, subject: str, *, amount: int = 1, reason: str = "", **more) -> None:
+    def tell(self, subject: str, *, amount: int = 1, reason: str = "", traceparent: str = "") -> None:
         data = {"order_id": subject, "amount": amount, "reason": reason}
         fact = Fact(toy.REJECTED, data)
-        commit.create(
-            self.orders["things"], {"_id": subject, "refunded": 0}, Cause(f"cmd:{subject}"), facts=(fact,), **more
-        )
+        cause = Cause(f"cmd:{subject}", traceparent=traceparent)
+        commit.create(self.orders["things"], {"_id": subject, "refunded": 0}, cause, facts=(fact,))
 
     def quiet(self, seconds: float = 30, offset: int | None = None) -> list[str]:
         return presence.wait_quiet(self.shared, presence.expected(SERVICES), seconds, offset)
