@@ -14,12 +14,13 @@ from itertools import islice
 from typing import Any, Final, Protocol
 
 from prometheus_client import Counter
-from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
 
 from services.chassis import clock
+from services.chassis.commit.documents import DUPLICATE_KEY
 from services.chassis.events import Envelope
 from services.chassis.logs import get
-from services.chassis.mongo import Client, Database, Document
+from services.chassis.mongo import Database, Document
 from services.chassis.once import is_away
 from services.chassis.presence import Presence
 
@@ -60,14 +61,16 @@ class Relay:
     """The outboxes of one service."""
 
     def __init__(
-        self, client: Client, database: Database, collections: Iterable[str], publisher: Publisher, presence: Presence
+        self, database: Database, collections: Iterable[str], publisher: Publisher, presence: Presence
     ) -> None:
         """``collections``: the names of those that emit."""
-        self._client, self._database, self._publisher, self._presence = client, database, publisher, presence
+        self._database, self._publisher, self._presence = database, publisher, presence
         self._names = tuple(collections)
         self._intervals = dict.fromkeys(self._names, POLL_FIRST_S)
         self._polls = dict.fromkeys(self._names, 0.0)
         self._clean = dict.fromkeys(self._names, 0)
+        self._bounds: dict[str, int] = {}
+        """Collection → how far (``outbox_at``) its next sweep reads, while there is more than a window."""
         self._rung: set[str] = set()
         self._bell = threading.Event()
 
@@ -88,25 +91,32 @@ class Relay:
         self._presence.active()
         return max(len(documents), sum(len(envelopes) for _, envelopes in batch))
 
+    def _window(self, name: str, latest: int) -> list[Document]:
+        """A window of documents with events. After a full one the next looks only about twice as far: a database that reads a whole
+        range before its limit would read all of a long backlog for every window of it.
+        """
+        bound = min(self._bounds.pop(name, latest), latest)
+        query = {"outbox_at": {"$gt": 0, "$lte": bound}}
+        documents = list(self._database[name].find(query, {"outbox": 1, "outbox_at": 1}).limit(WINDOW))
+        if not documents and bound < latest:
+            return self._window(name, latest)
+        if len(documents) == WINDOW:
+            times = [document["outbox_at"] for document in documents]
+            self._bounds[name] = 2 * max(times) - min(times) + 1
+        return documents
+
     def _settle(self, name: str, batch: list[tuple[Document, list[Envelope]]]) -> None:
-        """Log what was sent, then clear it: ordered, so nothing leaves its document before it is in the log."""
+        """Log what was sent, then clear it: nothing leaves its document before it is in the log. Two commands, whatever the batch."""
         envelopes = [envelope for _, sent in batch for envelope in sent]
-        log, rows = f"{self._database.name}.event_log", f"{self._database.name}.{name}"
         now, expire_at = clock.wall_ms(), clock.wall() + LOG_KEPT
-        logged = [
-            UpdateOne(
-                {"_id": envelope["id"]},
-                {"$setOnInsert": _log_row(envelope, now, expire_at)},
-                upsert=True,
-                namespace=log,
-            )
-            for envelope in envelopes
-        ]
-        cleared = [
-            UpdateOne({"_id": document["_id"]}, _without([envelope["id"] for envelope in sent]), namespace=rows)
-            for document, sent in batch
-        ]
-        self._client.bulk_write([*logged, *cleared], ordered=True)
+        logged = [_log_row(envelope, now, expire_at) for envelope in envelopes]
+        try:
+            self._database["event_log"].insert_many(logged, ordered=False)
+        except BulkWriteError as error:
+            if any(problem["code"] != DUPLICATE_KEY for problem in error.details["writeErrors"]):
+                raise  # else: logged by an earlier try
+        documents = {"_id": {"$in": [document["_id"] for document, _ in batch]}}
+        self._database[name].update_many(documents, _without([envelope["id"] for envelope in envelopes]))
         EVENTS_SENT.labels(self._presence.service).inc(len(envelopes))
 
     # ------------------------------------------------------------------------------------------------------- sending again
@@ -231,11 +241,17 @@ def _first_events(documents: Sequence[Document]) -> list[tuple[Document, list[En
 
 
 def _log_row(envelope: Envelope, now: int, expire_at: Any) -> Document:
-    return {"envelope": envelope, "subject": envelope["subject"], "logged_at": now, "expire_at": expire_at}
+    return {
+        "_id": envelope["id"],
+        "envelope": envelope,
+        "subject": envelope["subject"],
+        "logged_at": now,
+        "expire_at": expire_at,
+    }
 
 
 def _without(ids: list[str]) -> list[Document]:
-    """The update that takes sent events out of a document; it is unmarked only when none is left."""
+    """The update that takes sent events out of their documents; one is unmarked only when none is left in it."""
     left = {"$filter": {"input": {"$ifNull": ["$outbox", []]}, "cond": {"$not": {"$in": ["$$this.id", ids]}}}}
     empty = {"$eq": ["$outbox", []]}
     unmarked = {name: {"$cond": [empty, "$$REMOVE", f"${name}"]} for name in ("outbox", "outbox_at")}

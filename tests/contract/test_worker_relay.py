@@ -55,7 +55,7 @@ def presence() -> Presence:
 
 @pytest.fixture
 def carrier(database, broker, presence) -> Relay:
-    return Relay(database.client, database, ["things"], broker, presence)
+    return Relay(database, ["things"], broker, presence)
 
 
 def create(database, subject: str, facts=(FACT,)) -> None:

@@ -42,7 +42,7 @@ class Desk:
         self.intake = Intake(worker.service, self.database, worker.handlers, self.presence)
         self.publisher = ConfirmedPublisher(process.settings, process.topology)
         emitting = [found.name for found in worker.collections if found.emits]
-        self.relay = Relay(process.client, self.database, emitting, self.publisher, self.presence)
+        self.relay = Relay(self.database, emitting, self.publisher, self.presence)
         self.timers = Timers(worker.service, self.database, worker.timers, self.presence)
         self.subscriptions = tuple(found for found in process.topology.subscriptions if found.service == worker.service)
 

@@ -80,7 +80,7 @@ class House:
             for name, worker in self.workers.items()
         }
         self._relays = {
-            name: Relay(client, self.database(name), [], self, presences[name]) for name, worker in self.workers.items()
+            name: Relay(self.database(name), [], self, presences[name]) for name, worker in self.workers.items()
         }
         self._timers = {
             name: Timers(name, self.database(name), worker.timers, presences[name])
