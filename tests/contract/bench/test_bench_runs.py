@@ -1,0 +1,69 @@
+"""The bench runs, section by section, with tiny numbers: figures of such a run mean nothing, but what cannot run cannot be believed."""
+
+import json
+
+import pytest
+
+from tests.bench import __main__ as bench
+from tests.bench import eventing, load, ordering
+from tests.bench.report import Report
+from tests.bench.world import TINY, running
+
+BUDGET_COMMANDS, BUDGET_WRITES = 14, 20
+ALONE_COMMANDS = 24
+CONCURRENCY, ORDERS = 16, 96
+
+
+@pytest.fixture(scope="module")
+def stack():
+    """One stack for all sections: what they share is only the shop."""
+    with running(TINY) as found:
+        yield found
+
+
+@pytest.mark.parametrize("section", sorted(bench.ON_ONE_STACK))
+def test_a_section_gives_figures(stack, section, capsys):
+    report = Report()
+    bench.ON_ONE_STACK[section](stack, report)
+    assert report.rows
+    assert all(row.value is not None and row.value >= 0 for row in report.rows)
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["name"] for row in printed] == [row.name for row in report.rows]
+    report.table()
+    assert report.rows[0].name[:12] in capsys.readouterr().out
+
+
+def test_what_is_not_here_is_not_measured(monkeypatch, capsys):
+    monkeypatch.setattr(bench.rabbitmq, "installed", lambda: False)
+    report = bench.main(["rabbitmq", "relay"], TINY)
+    assert {row.value for row in report.rows} == {None}
+    assert "not measured" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.skipif(not bench.rabbitmq.installed(), reason="RabbitMQ is not installed here")
+def test_the_relay_is_measured_on_a_node_of_its_own():
+    report = bench.main(["relay"], TINY)
+    assert len(report.rows) == 3
+    assert all(row.value > 0 for row in report.rows)
+
+
+def test_percentiles_are_interpolated_inside_their_bucket():
+    found = {0.1: 50.0, 0.2: 100.0, float("inf"): 100.0}
+    assert eventing.percentile_ms(found, 50) == pytest.approx(100)
+    assert eventing.percentile_ms(found, 75) == pytest.approx(150)
+    assert eventing.percentile_ms({0.1: 0.0, float("inf"): 2.0}, 99) == pytest.approx(100)
+    assert load.Result(seconds=1, latencies=[0.001, 0.003, 0.002]).percentile_ms(50) == pytest.approx(2)
+
+
+def test_what_an_order_of_two_lines_costs_the_database(stack):
+    """The budget of the house for a placed-and-paid order, all services together; the channel is a stranger, idle polls are taken off.
+
+    Writes are the same at every load. Commands fall with it, because what waits at the same time is done together.
+    """
+    people = ordering.crowd(stack)
+    ordering.place(stack, people, 4, 2)
+    alone = ordering.counted(stack, people, 12, 1)
+    assert alone.writes <= BUDGET_WRITES + 0.5
+    assert alone.commands <= ALONE_COMMANDS
+    crowded = ordering.counted(stack, people, ORDERS, CONCURRENCY)
+    assert crowded.commands <= BUDGET_COMMANDS
