@@ -71,7 +71,6 @@ def test_kill_9_in_the_middle_of_a_handler_loses_nothing(stage, tmp_path):
     assert stage.payments["handled"].count_documents({"state": {"$ne": "done"}}) == 0
 
 
-@BROKERS
 def test_sigterm_finishes_and_leaves(stage):
     worker = stage.worker()
     stage.open("1")

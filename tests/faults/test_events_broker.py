@@ -65,6 +65,7 @@ def test_a_batch_is_confirmed_before_publish_returns(world, topology, channel):
     assert depth(channel, topology.name("payments.book")) == 301
     depths = Depths(world.settings, topology)
     assert depths.waiting([found for found in topology.subscriptions if found.service == "payments"]) == 601
+    depths._connection.release()
 
 
 def test_what_nothing_is_bound_to_is_kept_aside(world, topology, channel):

@@ -23,9 +23,14 @@ def server(tmp_path):
     server.stop()
 
 
-@pytest.fixture(params=["memory", pytest.param("rabbitmq", marks=pytest.mark.needs_rabbitmq)])
-def stage(request, server, tmp_path):
-    uri = "memory://" if request.param == "memory" else request.getfixturevalue("amqp_uri")
+@pytest.fixture
+def kind():
+    return "memory"
+
+
+@pytest.fixture
+def stage(request, kind, server, tmp_path):
+    uri = "memory://" if kind == "memory" else request.getfixturevalue("amqp_uri")
     environment = {
         "MONGO_URI": server.uri,
         "AMQP_URI": uri,
@@ -54,6 +59,7 @@ def told(stage, subject: str) -> bool:
     return True
 
 
+@pytest.mark.parametrize("kind", ["memory", pytest.param("rabbitmq", marks=pytest.mark.needs_rabbitmq)])
 def test_kill_9_of_the_database_in_the_middle_of_traffic(stage, server):
     stage.worker()
     stage.until_quiet()
