@@ -19,6 +19,8 @@ from services.chassis.calendar import CST
 SANDBOX_START: Final = datetime(2026, 1, 5, 10, 0, tzinfo=CST)
 """Where a sandbox's business clock begins: early in a month, so that no demo or test reads the real date."""
 FOLLOW_EVERY_S: Final = 0.5
+TELL_EVERY_S: Final = 1.0
+"""A process that has seen nothing new says so less often."""
 
 Document = dict[str, Any]
 _offset_ms = 0
@@ -115,11 +117,14 @@ def follow(shared: Database[Document], process: str, role: str) -> threading.Thr
             time.sleep(FOLLOW_EVERY_S)
 
     def loop() -> None:
+        told, told_at = 0, 0.0
         while True:
             try:
                 look()
-                seen = {"role": role, "offset_ms": _offset_ms, "at": wall_ms()}
-                shared["processes"].update_one({"_id": process}, {"$set": seen}, upsert=True)
+                if _offset_ms != told or monotonic() - told_at >= TELL_EVERY_S:
+                    seen = {"role": role, "offset_ms": _offset_ms, "at": wall_ms()}
+                    shared["processes"].update_one({"_id": process}, {"$set": seen}, upsert=True)
+                    told, told_at = seen["offset_ms"], monotonic()
             except PyMongoError:  # the database is away: keep the offset we know and look again
                 pass
             time.sleep(FOLLOW_EVERY_S)
