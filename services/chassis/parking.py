@@ -1,6 +1,5 @@
 """What a person does about deliveries that were given up, and replays. ``jishi events`` puts these on the command line."""
 
-import re
 from typing import Any
 
 from services.chassis import clock
@@ -30,11 +29,12 @@ def replay(publisher: Database, subscription: str, since_ms: int = 1) -> None:
     """Ask for the events that ``publisher`` (the database of the service that told them) logged since ``since_ms`` (wall ms) again.
 
     ``subscription``: ``<service>.<handler>``. The relay of that service sends them to this one queue; a handler that is new to it gets
-    all of the log without asking. Raises ValueError for a name of another form.
+    all of the log without asking. Raises LookupError for a name that does not listen to this service, naming those that do.
     """
-    if not re.fullmatch(r"[a-z]+\.[a-z0-9_]+", subscription):
-        raise ValueError(f"{subscription!r} is not <service>.<handler>")
-    publisher["subscribers"].update_one({"_id": subscription}, {"$min": {"replay_from": max(1, since_ms)}}, upsert=True)
+    asked = {"$min": {"replay_from": max(1, since_ms)}}
+    if publisher["subscribers"].update_one({"_id": subscription}, asked).matched_count == 0:
+        known = sorted(row["_id"] for row in publisher["subscribers"].find({}, {"_id": 1}))
+        raise LookupError(f"{subscription} does not listen to {publisher.name}; these do: {', '.join(known) or 'none'}")
 
 
 def _chosen(row_id: str) -> dict[str, Any]:

@@ -144,7 +144,8 @@ class Relay:
         for asked in list(self._database["subscribers"].find({"replay_from": {"$gt": 0}})):
             self._presence.active()
             window = {"logged_at": {"$gte": asked["replay_from"], "$lte": clock.wall_ms() + CLOCK_STEP_MS}}
-            rows = (row for row in self._database["event_log"].find(window) if row["envelope"]["type"] == asked["type"])
+            log = self._database["event_log"].find(window)
+            rows = (row for row in log if row["envelope"]["type"] == asked["type"])
             for batch in _batches(rows):
                 self._publisher.publish([Outgoing(row["envelope"], queue=asked["_id"]) for row in batch])
                 sent += len(batch)

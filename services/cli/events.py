@@ -81,5 +81,8 @@ def replay(
 
     since = clock.wall_ms() - hours * 3_600_000 if hours else 1
     with running.databases(data) as (client, settings):
-        parking.replay(mongo.database(client, settings, _service(publisher)), subscription, since)
+        try:
+            parking.replay(mongo.database(client, settings, _service(publisher)), subscription, since)
+        except LookupError as error:
+            raise typer.BadParameter(str(error)) from error
     print(f"{subscription} will see the events of {publisher} again")

@@ -49,8 +49,13 @@ def admin(data: Path) -> Api:
 
 @contextmanager
 def databases(data: Path) -> Iterator[tuple[mongo.Client, Settings]]:
-    """A client of the stack's database server with its settings: from the environment where MONGO_URI is set, else as recorded."""
+    """A client of the stack's database server with its settings: from the environment where MONGO_URI is set, else as recorded.
+
+    Without either, or when the server does not answer, the command ends with one line that says so.
+    """
     recorded: dict[str, str] = {} if os.environ.get("MONGO_URI") else _record(data).get("environment", {})
+    if not recorded and not os.environ.get("MONGO_URI"):
+        raise typer.BadParameter(f"no stack runs on {data}; set MONGO_URI or start one with `jishi up --data {data}`")
     known = {name: value for name, value in recorded.items() if name not in os.environ}
     os.environ.update(known)
     try:
@@ -61,5 +66,9 @@ def databases(data: Path) -> Iterator[tuple[mongo.Client, Settings]]:
     client = mongo.connect(settings)
     try:
         yield client, settings
+    except mongo.AWAY as error:
+        raise typer.BadParameter(
+            f"the database at {settings.mongo_uri} does not answer; is the stack running?"
+        ) from error
     finally:
         client.close()
