@@ -156,6 +156,8 @@ def test_parked_deliveries_are_listed_retried_and_dropped(parked, tmp_path):
 
 def test_a_replay_is_asked_of_the_publisher(memory_world, tmp_path):
     data = ["--data", str(tmp_path)]
+    listening = {"_id": "orders.mark_paid", "type": "jishi.payments.payment.succeeded.v1"}
+    memory_world.database("payments")["subscribers"].insert_one(listening)
     done = RUN.invoke(app, ["events", "replay", "payments", "orders.mark_paid", "--hours", "1", *data])
     assert done.exit_code == 0
     row = memory_world.database("payments")["subscribers"].find_one({"_id": "orders.mark_paid"})
