@@ -124,7 +124,7 @@ def follow(shared: Database[Document], process: str, role: str) -> threading.Thr
                 if _offset_ms != told or monotonic() - told_at >= TELL_EVERY_S:
                     seen = {"role": role, "offset_ms": _offset_ms, "at": wall_ms()}
                     shared["processes"].update_one({"_id": process}, {"$set": seen}, upsert=True)
-                    told, told_at = seen["offset_ms"], monotonic()
+                    told, told_at = _offset_ms, monotonic()
             except PyMongoError:  # the database is away: keep the offset we know and look again
                 pass
             time.sleep(FOLLOW_EVERY_S)
