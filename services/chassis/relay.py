@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, Final, Protocol
 
 from prometheus_client import Counter
+from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from services.chassis import clock
@@ -106,7 +107,10 @@ class Relay:
         return documents
 
     def _settle(self, name: str, batch: list[tuple[Document, list[Envelope]]]) -> None:
-        """Log what was sent, then clear it: nothing leaves its document before it is in the log. Two commands, whatever the batch."""
+        """Log what was sent, then clear it: nothing leaves its document before it is in the log. Two commands, whatever the batch.
+
+        Cleared one by one, never by an update of many: on the embedded database that waits for transactions while it keeps them out.
+        """
         envelopes = [envelope for _, sent in batch for envelope in sent]
         now, expire_at = clock.wall_ms(), clock.wall() + LOG_KEPT
         logged = [_log_row(envelope, now, expire_at) for envelope in envelopes]
@@ -115,8 +119,12 @@ class Relay:
         except BulkWriteError as error:
             if any(problem["code"] != DUPLICATE_KEY for problem in error.details["writeErrors"]):
                 raise  # else: logged by an earlier try
-        documents = {"_id": {"$in": [document["_id"] for document, _ in batch]}}
-        self._database[name].update_many(documents, _without([envelope["id"] for envelope in envelopes]))
+        rows = f"{self._database.name}.{name}"
+        cleared = [
+            UpdateOne({"_id": document["_id"]}, _without([envelope["id"] for envelope in sent]), namespace=rows)
+            for document, sent in batch
+        ]
+        self._database.client.bulk_write(cleared, ordered=False)
         EVENTS_SENT.labels(self._presence.service).inc(len(envelopes))
 
     # ------------------------------------------------------------------------------------------------------- sending again
@@ -252,7 +260,7 @@ def _log_row(envelope: Envelope, now: int, expire_at: Any) -> Document:
 
 
 def _without(ids: list[str]) -> list[Document]:
-    """The update that takes sent events out of their documents; one is unmarked only when none is left in it."""
+    """The update that takes sent events out of a document; it is unmarked only when none is left."""
     left = {"$filter": {"input": {"$ifNull": ["$outbox", []]}, "cond": {"$not": {"$in": ["$$this.id", ids]}}}}
     empty = {"$eq": ["$outbox", []]}
     unmarked = {name: {"$cond": [empty, "$$REMOVE", f"${name}"]} for name in ("outbox", "outbox_at")}
