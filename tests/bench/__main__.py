@@ -1,8 +1,10 @@
 """``python -m tests.bench [SECTION …]``: all figures, or those of some sections; see docs/capacity.md."""
 
 import argparse
+import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ ON_ONE_STACK: Final[dict[str, Callable[[Bench, Report], None]]] = {
     "orders": ordering.measure,
     "events": eventing.measure,
 }
+STEPS: Final = 2_000_000
 SECTIONS: Final = (*ON_ONE_STACK, "rabbitmq", "relay")
 
 
@@ -30,6 +33,7 @@ def main(arguments: Sequence[str], sizes: Sizes = FULL) -> Report:
     if unknown := set(chosen) - set(SECTIONS):
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
     report = Report()
+    machine(report)
     for name in chosen:
         if name in ON_ONE_STACK:  # each on a stack of its own: what one leaves behind does not slow the next
             with running(sizes) as bench:
@@ -38,6 +42,17 @@ def main(arguments: Sequence[str], sizes: Sizes = FULL) -> Report:
         on_rabbitmq(chosen, sizes, report)
     report.table()
     return report
+
+
+def machine(report: Report) -> None:
+    """How fast one core is and who else uses it: without this the figures of two machines cannot be compared."""
+    began = time.process_time()
+    total = 0
+    for number in range(STEPS):
+        total += number * number % 7
+    rate = STEPS / (time.process_time() - began) / 1e6
+    load = " ".join(f"{average:.1f}" for average in os.getloadavg())
+    report.add("this machine: one core in plain Python", rate, "M steps/s", note=f"{os.cpu_count()} cores, load {load}")
 
 
 def on_rabbitmq(chosen: Sequence[str], sizes: Sizes, report: Report) -> None:
