@@ -65,6 +65,8 @@ def messages_of(route: Route, scope: Scope, path: list[str], form: FormData) -> 
     if NAME in route.method.request.DESCRIPTOR.fields_by_name and file.filename:
         values.setdefault(NAME, file.filename)
     add_parameters(route, values, query_of(scope), path)
+    if PIECE in values:
+        raise invalid(PIECE, f"the file comes in the part {FILE!r}")
     first = message_of(route, values)
 
     async def stream() -> AsyncIterator[Any]:

@@ -11,6 +11,7 @@ from services.chassis.commit import Cause, Outcome, Taken, Transaction
 from services.chassis.decisions import Change
 from services.chassis.errors import Refusal, Violation, invalid, not_found
 from services.chassis.mongo import Document
+from services.chassis.texts import has_control
 
 ATTEMPTS: Final = 5
 
@@ -24,8 +25,9 @@ def create_group(store: Store, cause: Cause, shop_id: str, name: str, product_id
     """A new group (分组) of the shop's products. Raises Refusal INVALID_ARGUMENT naming the field."""
     shop = shop_of(store, shop_id)
     most = policy.load(SERVICE).value("group_count", shop.now)
-    if not name or len(name) > policy.load(SERVICE).value("shelf_limits", shop.now)["name"]:
-        raise invalid("name", "give the group a short name")
+    longest = policy.load(SERVICE).value("shelf_limits", shop.now)["name"]
+    if not 0 < len(name) <= longest or has_control(name):
+        raise invalid("name", f"give the group a name of at most {longest} characters, none of them control")
     if store.groups.count_documents({"shop_id": shop_id}, limit=most) >= most:
         raise Refusal("CONDITION_UNMET", f"a shop has at most {most} groups; remove one first")
     _own_products(store, shop_id, product_ids)

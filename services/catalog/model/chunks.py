@@ -186,7 +186,7 @@ def _create(out: Plan, draft: ProductDraft, product_id: str, shop: Shop) -> None
             "ever_listed": state is State.LISTED,
             "listing_version": 1,
             "listing": seen,
-            "source": _source(draft, seen),
+            "source": _source(draft, seen, {}),
         }
     )
     for sku, shown in zip(draft.skus, seen["skus"], strict=True):
@@ -199,7 +199,7 @@ def _change(out: Plan, draft: ProductDraft, product: Document, known: Known, sho
     state = state_after(product["state"], draft.listed)
     seen = listing(draft, product_id)
     values: dict[str, Any] = {
-        "source": _source(draft, seen),
+        "source": _source(draft, seen, product["source"]["quantities"]),
         "state": state,
         "ever_listed": product["ever_listed"] or state is State.LISTED,
     }
@@ -275,12 +275,13 @@ def _new_stock(identity: str, sku: SkuDraft, product_id: str, shop: Shop) -> dic
     return row
 
 
-def _source(draft: ProductDraft, seen: Listing) -> dict[str, Any]:
-    quantities = {
-        shown["sku_id"]: sku.quantity
-        for sku, shown in zip(draft.skus, seen["skus"], strict=True)
-        if sku.quantity is not None
-    }
+def _source(draft: ProductDraft, seen: Listing, said: Mapping[str, int]) -> dict[str, Any]:
+    """The digest and what was said last of each SKU's stock: a draft without a quantity leaves standing what was ``said`` before."""
+    quantities = {}
+    for sku, shown in zip(draft.skus, seen["skus"], strict=True):
+        quantity = said.get(shown["sku_id"]) if sku.quantity is None else sku.quantity
+        if quantity is not None:
+            quantities[shown["sku_id"]] = quantity
     return {"digest": draft.digest, "quantities": quantities}
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from services.catalog.model.categories import Category, Tree
 from services.chassis.errors import wrong_state
+from services.chassis.texts import has_control
 
 Listing = dict[str, Any]
 """name, category_id, images, detail[{text}|{image}], properties[{name, value}], axes, skus[…], buy_limit, freight{kind, fee}."""
@@ -52,6 +53,7 @@ class Limits:
     skus: int
     name: int
     text: int
+    html: int
     property: int
     url: int
     value: int
@@ -178,7 +180,7 @@ def _sku(draft: ProductDraft, sku: SkuDraft, product_id: str) -> dict[str, Any]:
 
 def validate(draft: ProductDraft, tree: Tree, limits: Limits) -> list[Problem]:
     """Everything wrong with ``draft``, each naming its field; empty when it may be stored."""
-    problems = [*_head(draft, limits), *_content(draft, limits), *_axes(draft, limits)]
+    problems = [*_head(draft, limits), *_content(draft, limits), *_axes(draft, limits), *_controls(draft)]
     category = tree.get(draft.category_id)
     if category is None or not category.leaf:
         problems.append(
@@ -252,6 +254,21 @@ def _content(draft: ProductDraft, limits: Limits) -> list[Problem]:
     return problems
 
 
+def _controls(draft: ProductDraft) -> list[Problem]:
+    """Control characters end up on waybills and in exports, where they break what reads them."""
+    one_line = [("external_id", draft.external_id), ("name", draft.name), *(("axes", axis) for axis in draft.axes)]
+    one_line += [("properties", name) for name, _ in draft.properties]
+    for number, sku in enumerate(draft.skus):
+        one_line += [(f"skus[{number}].values", value) for value in sku.values]
+        one_line += [(f"skus[{number}].{name}", getattr(sku, name)) for name in ("merchant_sku", "barcode")]
+    lines = [("properties", value) for _, value in draft.properties]
+    lines += [(f"detail[{number}]", content) for number, (_, content) in enumerate(draft.detail)]
+    found = [path for path, text in one_line if has_control(text)]
+    found += [path for path, text in lines if has_control(text, lines=True)]
+    message = "holds a control character (such as NUL or a tab); remove it"
+    return [Problem(path, "CONTROL_CHARACTER", message) for path in dict.fromkeys(found)]
+
+
 def _is_freight(freight: Freight, limits: Limits) -> bool:
     return freight == Freight() or (freight.kind == "flat" and 0 <= freight.fee <= limits.price)
 
@@ -314,7 +331,7 @@ def _sku_problems(path: str, sku: SkuDraft, limits: Limits) -> list[Problem]:
 def _url(path: str, url: str, limits: Limits) -> list[Problem]:
     if len(url) > limits.url:
         return [Problem(path, "TOO_LONG", f"a URL has at most {limits.url} characters")]
-    if not url.startswith(("https://", "http://", "//")) or any(letter.isspace() for letter in url):
+    if not url.startswith(("https://", "http://", "//")) or has_control(url) or any(letter.isspace() for letter in url):
         return [Problem(path, "URL_INVALID", "give an http or https URL without spaces")]
     return []
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from services.chassis.errors import Refusal, Violation
+from services.chassis.texts import has_control
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,10 @@ def check(
     ``count`` and ``name``.
     """
     found: list[Violation] = []
-    if not 0 < len(name) <= most["name"]:
-        found.append(Violation("name", f"give the shelf a name of at most {most['name']} characters"))
+    if not 0 < len(name) <= most["name"] or has_control(name):
+        found.append(
+            Violation("name", f"give the shelf a name of at most {most['name']} characters, none of them control")
+        )
     if slug and not _SLUG.fullmatch(slug):
         found.append(Violation("slug", "use up to 64 lower-case letters, digits and hyphens"))
     if not 0 < len(modules) <= most["modules"]:

@@ -13,9 +13,21 @@ from services.chassis import policy
 from services.chassis.mongo import Client, Collection, Database, Document, Index
 
 SERVICE: Final = "catalog"
+FIRST: Final = "!"
+LAST: Final = "~"
+"""Before and after every position (an id). A page always says both ends of its range: the embedded database scans without, and finds
+nothing above an empty string on a descending index."""
 COLLECTIONS: Final = (
     Collection("shops"),
-    Collection("products", (Index(("external_key",), unique=True, sparse=True), Index(("shop_id", "-position")))),
+    Collection(
+        "products",
+        (
+            Index(("external_key",), unique=True, sparse=True),
+            Index(("shop_id", "-position")),
+            Index(("shop_id", "state", "-position")),
+            Index(("shop_id", "listing.category_id", "-position")),
+        ),
+    ),
     Collection("versions"),
     Collection("stock", (Index(("product_id",)), Index(("merchant_key",), unique=True, sparse=True))),
     Collection("movements", (Index(("sku_id",), sparse=True), Index(("movements.sku_id",), sparse=True))),
@@ -85,9 +97,8 @@ class Store:
         query: Document = {
             "shop_id": shop_id,
             **{name.replace("__", "."): value for name, value in wanted.items() if value},
+            "position": {"$gt": FIRST, "$lt": before or LAST},
         }
-        if before:
-            query["position"] = {"$lt": before}
         return list(self.database[collection].find(query).sort("position", -1).limit(size))
 
     def file_blocks(self, file_id: str, blocks: int) -> Iterator[bytes]:

@@ -60,10 +60,18 @@ class Counter(CommandListener):
     """What a client sends, from when it is told to listen."""
 
     def __init__(self):
-        self.names = []
+        self.names, self.filters = [], []
 
     def started(self, event):
         self.names.append(event.command_name)
+        self.filters.append(event.command.get("filter", {}))
+
+    def bounds(self, ask):
+        """The operators that the question ``ask`` puts on the position."""
+        self.filters.clear()
+        ask()
+        (asked,) = self.filters
+        return set(asked["position"])
 
     def succeeded(self, event):
         pass

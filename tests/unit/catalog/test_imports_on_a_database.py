@@ -6,9 +6,11 @@ import pytest
 
 from services.catalog.commands.imports import cancel_import
 from services.catalog.commands.products import put_on_sale, take_off_sale
+from services.catalog.commands.shelves import create_group
 from services.catalog.jobs.imports import run
 from services.catalog.model.products import State
 from services.catalog.queries import imports as queries
+from services.catalog.queries import products as product_queries
 from services.catalog.store import chunks
 from services.chassis.errors import Refusal
 from services.chassis.jobs import LeaseLost
@@ -54,6 +56,53 @@ def test_importing_again_never_brings_sold_stock_back(house):
     house.do_import(csv(2, price="12.00", stock=8))
     assert house.stock("p1") == [(8, 0), (8, 0)]
     assert house.sound()
+
+
+def test_a_draft_without_quantities_does_not_forget_those_said_before(house):
+    house.upsert(product(skus=[sku("红"), sku("蓝")]))
+    house.reserve(house.line(3))
+    house.paid(house.line(3))
+    house.upsert(product(skus=[sku("红", price=1200, quantity=None), sku("蓝", quantity=None)]))
+    assert house.stock() == [(7, 0), (10, 0)]
+    house.upsert(product(skus=[sku("红"), sku("蓝")]))
+    assert house.stock() == [(7, 0), (10, 0)], "10 was said before: what was sold does not come back"
+    house.upsert(product(skus=[sku("红", quantity=11), sku("蓝")]))
+    assert house.stock() == [(11, 0), (10, 0)]
+    assert house.sound()
+
+
+def test_a_file_without_stock_cells_does_not_forget_those_said_before(house):
+    house.do_import(csv(1))
+    house.reserve(house.line(3, "p0"))
+    house.paid(house.line(3, "p0"))
+    house.do_import(csv(1, price="12.00", stock=""))
+    house.do_import(csv(1))
+    assert house.stock("p0") == [(2, 0), (5, 0)]
+    assert house.sound()
+
+
+def test_a_page_says_both_ends_of_its_range_and_filters_by_an_index(house):
+    house.upsert(*(product(f"p{n}", listed=n % 2 == 0) for n in range(5)))
+    wanted = {"state": "listed", "category_id": 0}
+    first, edge = product_queries.products(house.store, SHOP, wanted, None, 2)
+    rest, end = product_queries.products(house.store, SHOP, wanted, edge, 2)
+    listed = [house.product(name)["_id"] for name in ("p0", "p2", "p4")]
+    assert [row["product_id"] for row in (*first, *rest)] == sorted(listed, reverse=True)
+    assert end is None
+    category = house.product()["listing"]["category_id"]
+    assert len(product_queries.products(house.store, SHOP, {"state": "", "category_id": category}, None, 9)[0]) == 5
+    keys = [tuple(index["key"]) for index in house.store.products.list_indexes()]
+    assert {("shop_id", "state", "position"), ("shop_id", "listing.category_id", "position")} <= set(keys)
+    assert house.counter.bounds(lambda: house.store.page("products", SHOP, None, 2)) == {"$gt", "$lt"}
+    assert house.counter.bounds(lambda: house.store.page("products", SHOP, edge, 2)) == {"$gt", "$lt"}
+
+
+@pytest.mark.parametrize("name", ["a\x00b", "a\nb", "\x7f", "\u0085x", ""])
+def test_a_group_has_a_name_of_visible_characters(house, name):
+    with pytest.raises(Refusal) as caught:
+        create_group(house.store, house.cause(), SHOP, name, [])
+    assert caught.value.violations[0].field == "name"
+    assert house.store.groups.count_documents({}) == 0
 
 
 def test_a_file_cannot_take_what_buyers_hold(house):

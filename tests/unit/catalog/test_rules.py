@@ -59,6 +59,7 @@ def reasons(made):
 
 def test_a_good_product_has_no_problems():
     assert reasons(draft()) == set()
+    assert reasons(draft(detail=(("text", "one\r\n\ttwo"),), properties=(("a", "one\ntwo"),))) == set()
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,15 @@ def test_a_good_product_has_no_problems():
         (draft(freight=Freight("free", 5)), ("freight", "FREIGHT_INVALID")),
         (draft(properties=(("a", "x" * 65_001),)), ("properties", "TOO_LONG")),
         (draft(freight=Freight("flat", 10**12)), ("freight", "FREIGHT_INVALID")),
+        (draft(name="a\x00b"), ("name", "CONTROL_CHARACTER")),
+        (draft(name="a\nb"), ("name", "CONTROL_CHARACTER")),
+        (draft(external_id="a\x7f"), ("external_id", "CONTROL_CHARACTER")),
+        (draft(axes=("a\t",)), ("axes", "CONTROL_CHARACTER")),
+        (draft(axes=("a",), skus=(SkuDraft(("\x1b",), 5, 5),)), ("skus[0].values", "CONTROL_CHARACTER")),
+        (draft(skus=(SkuDraft((), 5, 5, merchant_sku="\x00"),)), ("skus[0].merchant_sku", "CONTROL_CHARACTER")),
+        (draft(properties=(("a\n", "b"),)), ("properties", "CONTROL_CHARACTER")),
+        (draft(detail=(("text", "a\x00"),)), ("detail[0]", "CONTROL_CHARACTER")),
+        (draft(images=("https://x/\x00",)), ("images[0]", "URL_INVALID")),
         (draft(buy_limit=-1), ("buy_limit", "OUT_OF_RANGE")),
         (draft(buy_limit=2**31), ("buy_limit", "OUT_OF_RANGE")),
     ],
@@ -338,7 +348,8 @@ def test_what_a_control_does_not_allow_is_named(modules, field):
 
 
 @pytest.mark.parametrize(
-    ("name", "slug", "field"), [("", "", "name"), ("x" * 61, "", "name"), ("x", "Not/OK", "slug"), ("x", "-a", "slug")]
+    ("name", "slug", "field"),
+    [("", "", "name"), ("x" * 61, "", "name"), ("a\x00", "", "name"), ("x", "Not/OK", "slug"), ("x", "-a", "slug")],
 )
 def test_names_and_slugs_are_checked(name, slug, field):
     with pytest.raises(Refusal) as caught:

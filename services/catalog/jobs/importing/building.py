@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from services.catalog.jobs.importing.cells import CellError
+from services.catalog.jobs.importing.markup import Block, detail_blocks
 from services.catalog.jobs.importing.text import Row
 from services.catalog.model.categories import Tree
 from services.catalog.model.chunks import PROBLEMS_TOLD, Item, RowProblem
@@ -61,6 +62,15 @@ class Product:
         except CellError as error:
             self.fail(row, column, error.reason, error.message)
             return missing
+
+    def detail(self, column: str, source: str) -> tuple[Block, ...]:
+        """The blocks of a description; none where it is too long to be read (which is noted)."""
+        most = self.context.limits.html
+        if len(source) <= most:
+            return detail_blocks(source)
+        message = f"{len(source)} characters of HTML are more than the {most} allowed; shorten it"
+        self.fail(self.rows[0], column, "TOO_LONG", message)
+        return ()
 
     def item(self, cells: int) -> Item:
         """The finished product: its draft, or everything that is wrong with it. ``cells`` is the width of the header."""

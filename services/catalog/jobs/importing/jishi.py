@@ -4,7 +4,6 @@ from typing import Final
 
 from services.catalog.jobs.importing import cells
 from services.catalog.jobs.importing.building import Format, Product
-from services.catalog.jobs.importing.markup import detail_blocks
 from services.catalog.jobs.importing.text import Row
 from services.catalog.model.products import Freight, ProductDraft, SkuDraft
 
@@ -51,7 +50,7 @@ def _build(product: Product) -> ProductDraft | None:
         skus=skus,
         axes=axes,
         images=tuple(first.get("images").replace("|", " ").split()),
-        detail=detail_blocks(first.get("description")),
+        detail=product.detail("description", first.get("description")),
         properties=_properties(product, first),
         buy_limit=product.read(first, "buy_limit", lambda text: cells.count(text, "units"), 0),
         freight=_freight(product, first),

@@ -10,7 +10,6 @@ from typing import Final
 
 from services.catalog.jobs.importing import cells
 from services.catalog.jobs.importing.building import Format, Product
-from services.catalog.jobs.importing.markup import detail_blocks
 from services.catalog.jobs.importing.text import Row
 from services.catalog.model.products import ProductDraft, SkuDraft
 
@@ -49,7 +48,7 @@ def _build(product: Product) -> ProductDraft | None:
         skus=skus,
         axes=tuple(names[:width]),
         images=_images(product.rows),
-        detail=detail_blocks(_first_filled(product.rows, "body")),
+        detail=product.detail("body", _first_filled(product.rows, "body")),
         properties=tuple(
             (label, text)
             for label, column in (("Vendor", "vendor"), ("Type", "type"), ("Tags", "tags"))
