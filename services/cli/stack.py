@@ -345,6 +345,7 @@ class Stack:
 
     def _watch(self) -> None:
         """Start again what died, after a pause that grows with deaths in a row."""
+        seen: dict[str, int] = {}
         while not self._ended.wait(LOOK_EVERY_S):
             restarted = False
             for child in self.children.values():
@@ -353,13 +354,30 @@ class Stack:
                     if now - child.started_at > HEALTHY_AFTER_S:
                         child.failures = 0
                     continue
+                if seen.get(child.name) != child.starts:
+                    seen[child.name] = child.starts
+                    self._abort_orphans()
                 pause = min(LONGEST_PAUSE_S, 0.1 * 2**child.failures)
                 if not child.held and now - child.started_at > pause:
                     child.failures += 1
+                    self._abort_orphans()  # again: what it had sent may have been read only now
                     child.start()
                     restarted = True
             if restarted:
                 self._record()
+
+    def _abort_orphans(self) -> None:
+        """End the transactions that a killed process left open; those of the living are aborted too, and tried again by ``commit``.
+
+        The embedded database looks for orphans only when somebody begins or ends a transaction, and not before a minute. Until then
+        every plain write to their documents waits, so that possibly nobody ever gets so far.
+        """
+        if self._is_embedded:
+            with (
+                contextlib.suppress(PyMongoError),
+                MongoClient[dict[str, Any]](self.mongo_uri, serverSelectionTimeoutMS=300) as client,
+            ):
+                client.admin.command("killAllSessions", [])
 
     def _end_watching(self) -> None:
         self._ended.set()

@@ -77,7 +77,7 @@ class MortalStack(Stack):
         lines = []
         for child in self.children.values():
             text = child.log.read_text(encoding="utf-8", errors="replace").splitlines()
-            lines += [f"{child.name}: {line[:600]}" for line in text if '"error"' in line or "Traceback" in line][-5:]
+            lines += [f"{child.name}: {line[:4000]}" for line in text if '"error"' in line or "Traceback" in line][-8:]
         return "\n".join(lines)
 
 
@@ -122,7 +122,11 @@ def round_of(town, stack, seed, request):
     def go(trouble):
         traffic = Traffic(town, f"{request.node.originalname[5:12]}{seed}", seed)
         started.append(traffic)
-        traffic.run(EVERYTHING, trouble)
+        try:
+            traffic.run(EVERYTHING, trouble)
+        except Exception:
+            print(stack.loud())
+            raise
         stack.forgive()
         traffic.settle()
         traffic.check()

@@ -57,8 +57,8 @@ def test_servers_at_any_moment(round_of, stack, seed):
     rng = random.Random(seed)
 
     def trouble(traffic):
-        stack.arm("servers.commit", passing=rng.randint(5, 20))
-        for moment in sorted(rng.sample(range(5, 45), 3)):
+        stack.arm("servers.commit", passing=rng.randint(2, 10))
+        for moment in sorted(rng.sample(range(4, 25), 3)):
             traffic.busy(moment)
             print(f"killed after {moment} answers: {stack.kill('servers')}")
             stack.forgive()
@@ -90,7 +90,7 @@ def test_jobs_in_an_import_channel_and_gateway(round_of, stack, town, seed):
     def trouble(traffic):
         with ThreadPoolExecutor(1) as pool:
             importing = pool.submit(killed_again_and_again, traffic)
-            for moment, role in zip(sorted(rng.sample(range(5, 45), 4)), ("channel", "gateway") * 2, strict=True):
+            for moment, role in zip(sorted(rng.sample(range(4, 25), 4)), ("channel", "gateway") * 2, strict=True):
                 traffic.busy(moment)
                 print(f"{role} killed after {moment} answers: {stack.kill(role)}")
                 stack.forgive()
@@ -104,7 +104,7 @@ def test_database_away(round_of, stack, town, seed):
     rng = random.Random(seed)
 
     def trouble(traffic):
-        traffic.busy(rng.randint(10, 30))
+        traffic.busy(rng.randint(4, 15))
         stack.hold("database")
         try:
             refused = [asked(traffic, town, number) for number in range(3)]
@@ -139,7 +139,7 @@ def test_everything_at_once(round_of, stack, seed):
     rng = random.Random(seed)
 
     def trouble(traffic):
-        for moment in (rng.randint(8, 20), rng.randint(25, 40)):
+        for moment in (rng.randint(4, 12), rng.randint(15, 24)):
             traffic.busy(moment)
             url = stack.url
             stack.kill_all()

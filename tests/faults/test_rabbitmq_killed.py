@@ -32,7 +32,7 @@ def stack(broker, tmp_path_factory) -> Iterator[MortalStack | None]:
 def test_worker_in_the_middle_of_a_handler(round_of, stack, seed):
     """Unacked messages come again from the broker."""
     stack.arm("payments.settle_order.before", "orders.take_payment.after")
-    stack.arm("worker.commit", passing=random.Random(seed).randint(3, 12))
+    stack.arm("worker.commit", passing=random.Random(seed).randint(2, 8))
     round_of(lambda _: stack.until_dead())
 
 
@@ -43,7 +43,7 @@ def test_rabbitmq_killed_and_restarted(round_of, stack, broker, seed):
     rng = random.Random(seed)
 
     def trouble(traffic):
-        traffic.busy(rng.randint(10, 25))
+        traffic.busy(rng.randint(4, 20))
         broker.kill()
         told = len(traffic.journal.lines)
         try:
