@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, Protocol, Self, TypeVar
 from services.chassis import calendar, money
 from services.chassis.decisions import DONE, EARLY, STALE, Change, Decision, Fact, apply
 from services.chassis.errors import Refusal, invalid
+from services.chassis.texts import has_control
 
 CHUNK_DUE: Final = "jishi.broadcast.job.chunk_due.v1"
 ORDER_PAID: Final = "jishi.orders.order.paid.v1"
@@ -207,7 +208,9 @@ def check_request(rules: Rules, *, to_all: bool, tag_id: int, text: str, clientm
 
 
 def check_tag_name(name: str, rules: Rules) -> None:
-    """Raise Refusal INVALID_ARGUMENT for a name that is empty or too long."""
+    """Raise Refusal INVALID_ARGUMENT for a name that is empty, too long or holds control characters."""
+    if has_control(name.strip()):
+        raise invalid("name", "holds a control character; remove it")
     if not 0 < len(name.strip().encode()) <= rules.tag_name_bytes:
         raise invalid(
             "name", f"must have 1 to {rules.tag_name_bytes} bytes ({rules.tag_name_bytes // 3} Chinese characters)"

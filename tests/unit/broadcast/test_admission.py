@@ -230,7 +230,7 @@ def test_a_wrong_request_names_its_field(change, field):
     assert [found.field for found in refused.value.violations] == [field]
 
 
-@pytest.mark.parametrize("name", ["", "  ", "新" * 11])
+@pytest.mark.parametrize("name", ["", "  ", "新" * 11, "a\x00b", "a\nb"])
 def test_a_tag_name_has_one_to_thirty_bytes(name):
     model.check_tag_name("新" * 10, RULES)
     with pytest.raises(Refusal, match="name"):
