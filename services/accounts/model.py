@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from services.chassis.decisions import Change, Fact
 from services.chassis.errors import Refusal, Violation, invalid, wrong_state
+from services.chassis.texts import has_control
 
 Document = Mapping[str, Any]
 
@@ -63,10 +64,10 @@ PUBLIC_STATES: Final = ("open", "suspended", "closed")
 
 
 def checked_name(path: str, name: str) -> str:
-    """``name`` trimmed. Raises Refusal INVALID_ARGUMENT when it is empty or longer than 120 characters."""
+    """``name`` trimmed. Raises Refusal INVALID_ARGUMENT when it is empty, longer than 120 characters or holds control characters."""
     trimmed = name.strip()
-    if not 0 < len(trimmed) <= NAME_LENGTH:
-        raise invalid(path, f"needs 1 to {NAME_LENGTH} characters")
+    if not 0 < len(trimmed) <= NAME_LENGTH or has_control(trimmed):
+        raise invalid(path, f"needs 1 to {NAME_LENGTH} characters, none of them control")
     return trimmed
 
 

@@ -222,6 +222,13 @@ def test_a_form_that_does_not_fit_is_refused(web, merchant, parts, reason):
     assert (answer.status_code, answer.json()["reason"]) == (REASONS[reason].http, reason)
 
 
+@pytest.mark.parametrize("how", [{"data": {"chunk": "eA=="}}, {"params": {"chunk": "eA=="}}])
+def test_a_piece_of_the_file_cannot_be_slipped_in_beside_it(web, merchant, how):
+    answer = web.post("/v1/files", files={"file": ("f", b"x")}, headers=merchant, **how)
+    assert (answer.status_code, answer.json()["reason"]) == (400, "INVALID_ARGUMENT")
+    assert "chunk" in answer.text
+
+
 def test_a_file_that_is_no_form_is_refused(web, merchant):
     assert web.post("/v1/files", content=b"x", headers=merchant).status_code == 415
     cut = web.post("/v1/files", content=b"x", headers={**merchant, "content-type": "multipart/form-data"})

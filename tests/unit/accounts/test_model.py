@@ -96,7 +96,7 @@ def test_the_legal_identity_has_four_parts():
     assert fields == ["identity.registration_number", "identity.address", "identity.contact"]
 
 
-@pytest.mark.parametrize("name", ["", "  ", "x" * 121])
+@pytest.mark.parametrize("name", ["", "  ", "x" * 121, "a\x00b", "a\nb"])
 def test_a_name_has_a_length(name):
     with pytest.raises(Refusal, match="1 to 120"):
         model.checked_name("name", name)
