@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from services.accounts import model
 from services.accounts.store import Store
-from services.chassis import clock, ids
+from services.chassis import ids
 from services.chassis.errors import invalid, not_found
 from services.chassis.mongo import Document
 from services.chassis.tokens import Caller
@@ -33,17 +33,16 @@ def shop(store: Store, caller: Caller, shop_id: str) -> Document:
 def shops_page(
     store: Store, filters: Mapping[str, Any], after: list[Any] | None, size: int
 ) -> tuple[list[Document], list[Any]]:
-    """A page of shops, newest first, and the position of its last one (``[created_at ms, shop id]``; empty on the last page).
+    """A page of shops, newest first, and the position of its last one (``[created_at, shop id]``; empty on the last page).
 
     ``size``: 1–100, 20 when 0. Raises Refusal INVALID_ARGUMENT.
     """
     if not 0 <= size <= PAGE_MOST:
         raise invalid("page_size", f"must lie between 1 and {PAGE_MOST}")
     wanted = size or PAGE_USUAL
-    start = None if after is None else [clock.moment(after[0]), after[1]]
-    found = store.shops_page(filters, start, wanted + 1)
+    found = store.shops_page(filters, after, wanted + 1)
     page = found[:wanted]
-    return page, [clock.ms(page[-1]["created_at"]), page[-1]["_id"]] if len(found) > wanted else []
+    return page, [page[-1]["created_at"], page[-1]["_id"]] if len(found) > wanted else []
 
 
 def describe_parties(

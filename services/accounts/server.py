@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
@@ -127,7 +128,7 @@ class AccountsService:
         """A page of shops."""
         values = codec.to_plain(request)
         filters = {"state": values["state"]} if values["state"] else {}
-        after = paging.decode(request.page_token, filters)
+        after = paging.decode(request.page_token, filters, datetime, str)
         shops, last = queries.shops_page(self._store, filters, after, request.page_size)
         return codec.from_plain(
             shops_pb2.ListShopsResponse,

@@ -62,7 +62,7 @@ class CatalogService:
 
     def ListImports(self, _call: rpc.Call, request: imports_pb2.ListImportsRequest) -> imports_pb2.ListImportsResponse:
         """The shop's imports."""
-        before = paging.decode(request.page_token, {"shop": request.shop_id})
+        before = paging.decode(request.page_token, {"shop": request.shop_id}, str)
         size = product_queries.page_size(request.page_size, product_queries.PAGE, product_queries.PAGE_MOST)
         found, last = import_queries.jobs(self._store, request.shop_id, before[0] if before else None, size)
         token = paging.encode({"shop": request.shop_id}, [last]) if last else ""
@@ -74,9 +74,9 @@ class CatalogService:
         """What became of each product."""
         outcome = codec.to_plain(request)["outcome"]
         filters = {"import": request.import_id, "outcome": outcome}
-        after = paging.decode(request.page_token, filters)
+        after = paging.decode(request.page_token, filters, int, int)
         size = product_queries.page_size(request.page_size, 200, 1000)
-        place = (int(after[0]), int(after[1])) if after else None
+        place = (after[0], after[1]) if after else None
         found, last = import_queries.results(self._store, call.caller.shop_id, request.import_id, outcome, place, size)
         token = paging.encode(filters, list(last)) if last else ""
         return codec.from_plain(imports_pb2.ListImportResultsResponse, {"results": found, "next_page_token": token})
@@ -133,7 +133,7 @@ class CatalogService:
         """The shop's own."""
         wanted = codec.to_plain(request)
         filters = {name: wanted[name] for name in ("shop_id", "state", "category_id")}
-        before = paging.decode(request.page_token, filters)
+        before = paging.decode(request.page_token, filters, str)
         size = product_queries.page_size(request.page_size, product_queries.PAGE, product_queries.PAGE_MOST)
         found, last = product_queries.products(
             self._store, request.shop_id, wanted, before[0] if before else None, size

@@ -50,8 +50,8 @@ class Store:
 
     def page(self, filters: dict[str, Any], size: int, token: str) -> tuple[list[Document], str]:
         """A page of cases, newest first, and the token of the next. Filters are equalities on indexed fields."""
-        bound = paging.decode(token, filters)
-        last = datetime.fromisoformat(bound[0]) if bound else None
+        bound = paging.decode(token, filters, datetime, list)
+        last = bound[0] if bound else None
         condition: dict[str, Any] = {**filters, "opened_at": {"$gte": _BEGINNING, **({"$lte": last} if last else {})}}
         if bound:
             condition["_id"] = {"$nin": bound[1]}
@@ -63,4 +63,4 @@ class Store:
         seen = [row["_id"] for row in page if row["opened_at"] == edge]
         if bound and last == edge:
             seen += bound[1]
-        return page, paging.encode(filters, [edge.isoformat(), seen])
+        return page, paging.encode(filters, [edge, seen])

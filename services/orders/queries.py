@@ -81,12 +81,8 @@ def orders(store: Store, actor: Actor, asked: Mapping[str, Any]) -> tuple[list[V
 
 
 def _end_of_last(token: str, filters: Mapping[str, Any], otherwise: int) -> int:
-    last = paging.decode(token, filters)
-    if last is None:
-        return otherwise
-    if len(last) != 1 or not isinstance(last[0], int):
-        raise Refusal("INVALID_PAGE_TOKEN", "page_token is not a token of ours; pass next_page_token on unchanged")
-    return last[0]
+    last = paging.decode(token, filters, int)
+    return otherwise if last is None else int(last[0])
 
 
 def _whose(actor: Actor, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from services.chassis import clock
 from services.chassis.errors import Refusal, invalid, not_found
 from services.chassis.mongo import Document
 from services.payments.model import payable as payables
@@ -46,8 +45,13 @@ def as_opened(found: Document, number: str) -> dict[str, Any]:
 
 
 def refunds(store: Store, asked: Mapping[str, Any], buyer_id: str | None, shop_id: str | None) -> list[Document]:
-    """Refunds of a checkout and/or order that the caller may see (None: sees all). Raises Refusal INVALID_ARGUMENT."""
-    query = {name: asked[name] for name in ("checkout_id", "order_id") if asked[name]}
+    """Refunds of a checkout and/or order that the caller may see (None: sees all). Raises Refusal INVALID_ARGUMENT.
+
+    An order's are its own, and the payments that were returned whole and were meant for it; those are no single shop's to see.
+    """
+    query: Document = {"checkout_id": asked["checkout_id"]} if asked["checkout_id"] else {}
+    if asked["order_id"]:
+        query["$or"] = [{"order_id": asked["order_id"]}, {"order_ids": asked["order_id"]}]
     if not query:
         raise invalid("checkout_id", "give a checkout_id or an order_id")
     owned = {"buyer_id": buyer_id, "shop_id": shop_id}
@@ -93,14 +97,13 @@ def trial_balance(store: Store) -> tuple[list[dict[str, Any]], bool]:
 def entries(
     store: Store, ref: str, after: list[Any] | None, wanted: int
 ) -> tuple[list[dict[str, Any]], list[Any] | None]:
-    """A page of entries that touch ``ref``, oldest first, and where the next one begins. ``after``: (posted_at ms, id).
+    """A page of entries that touch ``ref``, oldest first, and where the next one begins. ``after``: (posted_at, id).
 
     Raises Refusal INVALID_ARGUMENT.
     """
     if not ref:
         raise invalid("ref", "give the id of a checkout, order, payment, transaction, refund, case or shop")
     size = min(wanted, LONGEST_PAGE) if wanted > 0 else PAGE
-    start = None if after is None else (clock.moment(after[0]), after[1])
-    found = store.entries_of(ref, start, size + 1)
-    rest = [clock.ms(found[size - 1]["posted_at"]), found[size - 1]["_id"]] if len(found) > size else None
+    found = store.entries_of(ref, after, size + 1)
+    rest = [found[size - 1]["posted_at"], found[size - 1]["_id"]] if len(found) > size else None
     return [{**entry, "entry_id": entry["_id"]} for entry in found[:size]], rest

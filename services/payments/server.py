@@ -1,6 +1,7 @@
 """The gRPC door of payments: protobuf in and out, the client of orders, and the way to the channel."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from jishi.orders.v1 import orders_pb2
@@ -88,7 +89,7 @@ class PaymentsService:
     def ListEntries(self, _call: rpc.Call, request: pb.ListEntriesRequest) -> pb.ListEntriesResponse:
         """A page of the journal."""
         filters = {"ref": request.ref}
-        after = paging.decode(request.page_token, filters)
+        after = paging.decode(request.page_token, filters, datetime, str)
         found, rest = queries.entries(self._store, request.ref, after, request.page_size)
         return pb.ListEntriesResponse(
             entries=[codec.from_plain(pb.Entry, entry) for entry in found],

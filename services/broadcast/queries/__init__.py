@@ -53,7 +53,7 @@ def as_admitted(job: Document) -> Document:
 def jobs(store: Store, account_id: str, size: int, token: str) -> tuple[list[Document], str]:
     """A page of the account's broadcasts, newest first."""
     filters = {"account_id": account_id}
-    bound = paging.decode(token, filters)
+    bound = paging.decode(token, filters, int)
     found = store.jobs_page(account_id, bound[0] if bound else _FAR, size + 1)
     more = len(found) > size
     return found[:size], paging.encode(filters, [found[size - 1]["number"]]) if more else ""
@@ -62,7 +62,7 @@ def jobs(store: Store, account_id: str, size: int, token: str) -> tuple[list[Doc
 def followers(store: Store, account_id: str, size: int, token: str) -> tuple[list[Document], str]:
     """A page of the account's followers in the order they came."""
     filters = {"account_id": account_id}
-    bound = paging.decode(token, filters)
+    bound = paging.decode(token, filters, int)
     wanted: list[int] = []
     start = bound[0] if bound else 0
     for shard in store.shards_of(account_id, fields=("followers",)):
@@ -100,7 +100,7 @@ def deliveries(store: Store, account_id: str, asked: Mapping[str, Any]) -> tuple
         raise invalid("outcome", f"must be one of {', '.join(COUNTS)}")
     size = page_size(asked["page_size"], DELIVERIES_MOST)
     filters = {"job_id": found["_id"], "outcome": outcome}
-    bound = paging.decode(asked["page_token"], filters)
+    bound = paging.decode(asked["page_token"], filters, int)
     wanted = _ordinals(store, found, outcome, bound[0] if bound else 0, size + 1)
     rows = store.by_ordinals(account_id, wanted[:size])
     token = paging.encode(filters, [wanted[size]]) if len(wanted) > size else ""

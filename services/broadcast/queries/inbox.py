@@ -20,8 +20,8 @@ def inbox(store: Store, account_id: str, openid: str, size: int, token: str) -> 
     """A page of messages, newest first, and the token of the next: a constant number of queries, however many followers there are."""
     reader = follower_id(account_id, openid)
     filters = {"reader": reader}
-    bound = paging.decode(token, filters)
-    until, shown, below = (datetime.fromisoformat(bound[0]), bound[1], bound[2]) if bound else (_LAST, [], _FAR)
+    bound = paging.decode(token, filters, datetime, list, int)
+    until, shown, below = (bound[0], bound[1], bound[2]) if bound else (_LAST, [], _FAR)
     jobs = store.jobs_page(account_id, below, JOBS_A_LOOK)
     horizon = min(job["admitted_at"] for job in jobs) if len(jobs) == JOBS_A_LOOK else _FIRST
     told = [_template(row) for row in store.messages(reader, _FIRST, until, size + len(shown) + 1)]
@@ -34,7 +34,7 @@ def inbox(store: Store, account_id: str, openid: str, size: int, token: str) -> 
     edge = page[-1]["at"] if len(page) == size else horizon
     at_edge = [message["message_id"] for message in page if message["at"] == edge] + (shown if edge == until else [])
     next_below = max((job["number"] for job in jobs if job["admitted_at"] <= edge), default=0) + 1
-    return page, paging.encode(filters, [edge.isoformat(), at_edge, next_below])
+    return page, paging.encode(filters, [edge, at_edge, next_below])
 
 
 def _template(row: Document) -> Document:

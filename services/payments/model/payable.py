@@ -246,6 +246,7 @@ def _return(payable: Document, index: int, success: Success, now: datetime) -> P
         currency=success.currency,
         cause="paid_twice" if payable["state"] == "paid" else "late",
         buyer_id=payable["buyer_id"],
+        order_ids=tuple(share["order_id"] for share in payable["shares"]),
         sources=(Source("payment", success.amount),),
     )
     refs = (refund.checkout_id, one["payment_id"], number, refund.id)

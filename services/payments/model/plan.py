@@ -34,7 +34,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """Money on its way back to the buyer. ``id`` is its number at the channel (商户退款单号), fixed by its cause."""
+    """Money on its way back to the buyer. ``id`` is its number at the channel (商户退款单号), fixed by its cause.
+
+    What belongs to one order has its ``order_id``; a payment that is returned whole has the ``order_ids`` that it was meant for.
+    """
 
     id: str
     checkout_id: str
@@ -46,6 +49,7 @@ class Refund:
     cause: str
     buyer_id: str
     order_id: str = ""
+    order_ids: tuple[str, ...] = ()
     shop_id: str = ""
     case_id: str = ""
     sources: tuple[Source, ...] = ()

@@ -15,7 +15,8 @@ def row(refund: Refund, now: datetime, wall_ms: int) -> tuple[dict[str, Any], tu
     """The refund as it is first stored, ready for the jobs process (``next_at``); one of nothing is over at once."""
     document: dict[str, Any] = {
         "_id": refund.id,
-        **{name: getattr(refund, name) for name in Refund.__slots__ if name not in ("id", "sources")},
+        **{name: getattr(refund, name) for name in Refund.__slots__ if name not in ("id", "order_ids", "sources")},
+        "order_ids": list(refund.order_ids),
         "sources": [{"account": source.account, "amount": source.amount} for source in refund.sources],
         "attempts": 0,
         "state": "pending",

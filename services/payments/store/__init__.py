@@ -26,7 +26,7 @@ COLLECTIONS: Final = (
     ),
     Collection(
         "refunds",
-        (Index(("checkout_id",)), Index(("order_id",)), Index(("next_at",), sparse=True)),
+        (Index(("checkout_id",)), Index(("order_id",)), Index(("order_ids",)), Index(("next_at",), sparse=True)),
         emits=True,
     ),
 )

@@ -12,7 +12,7 @@ import httpx
 
 from services.chassis import clock, commit, events, ids, mongo
 from services.chassis.commit import Cause
-from services.chassis.decisions import Fact
+from services.chassis.decisions import Change, Fact
 from services.chassis.errors import Refusal
 from services.chassis.once import Intake, Result
 from services.chassis.presence import Presence
@@ -168,7 +168,7 @@ class House:
             self.store.payables,
             checkout_id,
             Cause(f"tmr:{ids.secret()}"),
-            lambda _: commit.Change(set={"next_at": clock.wall_ms()}),
+            lambda _: Change(set={"next_at": clock.wall_ms()}),
         )
         jobs.inquire(self.store, self.channel, self.store.payable(checkout_id), lambda: None)
 

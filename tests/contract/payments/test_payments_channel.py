@@ -7,7 +7,7 @@ import pytest
 from services.chassis import channel_signing, clock, ids
 from services.chassis.commit import Cause
 from services.chassis.errors import Refusal
-from services.payments import commands
+from services.payments import commands, queries
 from services.payments.model.payable import Success
 from services.payments.provider import Channel
 from services.payments.store.posting import collected
@@ -127,6 +127,16 @@ def test_a_payment_after_its_time_goes_back(house):
     house.send_refunds()
     (refund,) = refunds(house, checkout_id)
     assert (refund["cause"], refund["state"]) == ("late", "succeeded")
+    assert refund["order_id"] == ""
+    for share in house.store.payable(checkout_id)["shares"]:
+        asked = {"checkout_id": "", "order_id": share["order_id"]}
+        for more in ({}, {"checkout_id": checkout_id}):
+            assert [row["_id"] for row in queries.refunds(house.store, {**asked, **more}, BUYER, None)] == [
+                refund["_id"]
+            ]
+        assert queries.refunds(house.store, {**asked, "checkout_id": "another"}, BUYER, None) == []
+        assert queries.refunds(house.store, asked, "somebody", None) == []
+        assert queries.refunds(house.store, asked, None, share["shop_id"]) == []
     assert house.outbox(house.store.payable(checkout_id)) == []
     house.check()
 
