@@ -4,6 +4,7 @@ A call repeated under the same cause answers as the first time (``Transaction.an
 its version, two that touch the same follower on its revision: the later one reads again.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -21,7 +22,8 @@ from services.chassis.errors import Refusal, invalid, not_found
 from services.chassis.mongo import Document
 
 OPENIDS_A_CALL: Final = 1_000
-OPENID_CHARACTERS: Final = 64
+OPENID: Final = re.compile(r"o[A-Za-z0-9_-]{27}")
+"""The shape of every openid (``ids.openid``)."""
 SOURCE_CHARACTERS: Final = 64
 TRIES: Final = 20
 Answer = dict[str, int]
@@ -184,8 +186,8 @@ def _checked(openids: Sequence[str]) -> list[str]:
     if not 0 < len(openids) <= OPENIDS_A_CALL:
         raise invalid("openids", f"send 1 to {OPENIDS_A_CALL} openids a call")
     for i, openid in enumerate(openids):
-        if not 0 < len(openid) <= OPENID_CHARACTERS or "/" in openid:
-            raise invalid(f"openids[{i}]", f"must be an openid of 1 to {OPENID_CHARACTERS} characters")
+        if not OPENID.fullmatch(openid):
+            raise invalid(f"openids[{i}]", "must be an openid: 28 letters, digits, - and _, the first an o")
     return list(dict.fromkeys(openids))
 
 

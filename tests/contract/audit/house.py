@@ -48,6 +48,11 @@ ADDRESS = {
 SERVICE = Known("service")
 
 
+def openid(number: int, name: str = "o") -> str:
+    """A made-up openid of the right shape."""
+    return f"o{name}-{number}".ljust(28, "x")
+
+
 class Channel:
     """The channel of an installation where nothing goes wrong."""
 
@@ -263,13 +268,13 @@ class House:
     # ---------------------------------------------------------------------------------------------------------------- broadcasts
 
     def follow(self, account_id: str, count: int, name: str = "o") -> None:
-        openids = [f"{name}{number}" for number in range(count)]
+        openids = [openid(number, name) for number in range(count)]
         following.bulk_follow(self.broadcast, self.cause(), account_id, openids, "test")
 
     def tag(self, account_id: str, count: int, name: str = "o") -> int:
         """A tag on the first ``count`` followers."""
         tag_id = following.create_tag(self.broadcast, self.cause(), account_id, "老客").document["tag_id"]
-        openids = [f"{name}{number}" for number in range(count)]
+        openids = [openid(number, name) for number in range(count)]
         following.assign_tag(self.broadcast, self.cause(), account_id, tag_id, openids)
         return int(tag_id)
 

@@ -6,6 +6,7 @@ from services.catalog.reactions import expire
 from services.chassis import clock
 from services.cli.audit.run import audit
 from services.payments.store.posting import collected
+from tests.contract.audit.house import openid
 
 
 @pytest.fixture
@@ -85,8 +86,8 @@ def test_followers_who_left_between_admission_and_delivery_are_errors(shop):
     shop.follow("a1", 20)
     asked = {"to_all": True, "tag_id": 0, "content": {"text": "你好"}, "clientmsgid": ""}
     job = sending.send(shop.broadcast, shop.cause(), "a1", asked).document
-    following.bulk_unfollow(shop.broadcast, shop.cause(), "a1", ["o1", "o2"], mute=False)
-    following.bulk_unfollow(shop.broadcast, shop.cause(), "a1", ["o3"], mute=True)
+    following.bulk_unfollow(shop.broadcast, shop.cause(), "a1", [openid(1), openid(2)], mute=False)
+    following.bulk_unfollow(shop.broadcast, shop.cause(), "a1", [openid(3)], mute=True)
     shop.settle()
     sent = shop.broadcast.jobs.find_one({"_id": job["_id"]})
     assert (sent["state"], sent["sent_count"], sent["error_count"]) == ("sent", 18, 2)

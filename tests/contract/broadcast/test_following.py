@@ -143,9 +143,13 @@ def test_a_tag_counts_those_who_follow_and_carry_it(house):
     [
         ([], "openids"),
         (openids(0, 1001), "openids"),
-        (["ok", ""], "openids[1]"),
-        (["a/b"], "openids[0]"),
-        (["x" * 65], "openids[0]"),
+        ([*openids(0, 1), ""], "openids[1]"),
+        (["x"], "openids[0]"),
+        (["x" * 28], "openids[0]"),
+        (["o" + "x" * 28], "openids[0]"),
+        (["o/" + "x" * 26], "openids[0]"),
+        (["o" + "灯" * 27], "openids[0]"),
+        (["o" + "x" * 27 + "\n"], "openids[0]"),
     ],
 )
 def test_a_wrong_openid_is_named(house, who, field):
@@ -156,4 +160,4 @@ def test_a_wrong_openid_is_named(house, who, field):
 
 def test_a_source_is_short(house):
     with pytest.raises(Refusal, match="source"):
-        following.bulk_follow(house.store, fresh(), house.account(), ["o"], "x" * 65)
+        following.bulk_follow(house.store, fresh(), house.account(), openids(0, 1), "x" * 65)
