@@ -78,30 +78,34 @@ def body_values(content_type: str, body: bytes) -> dict[str, Any]:
         return values
     if kind == FORM:
         try:
-            return dict(parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=False, max_num_fields=1000))
+            return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1000, errors="strict"))
         except ValueError as error:
             raise Refusal("UNREADABLE_BODY", f"the form cannot be read: {error}") from error
     raise Refusal("UNSUPPORTED_MEDIA", f"send {JSON} or {FORM}, not {kind}")
 
 
 def add_parameters(route: Route, values: dict[str, Any], query: list[tuple[str, str]], path: list[str]) -> None:
-    """Put query and path parameters beside the body's ``values``. One that is a list in the message may come several times."""
+    """Put query and path parameters beside the body's ``values``. One that is a list in the message may come several times in the query.
+
+    Raises Refusal INVALID_ARGUMENT for a name that comes from two places.
+    """
     fields = route.method.request.DESCRIPTOR.fields_by_name
-    seen: set[str] = set()
+    asked: dict[str, Any] = {}
     for name, text in query:
         if name == TOKEN_PARAMETER and name not in fields:
             continue
         if name in fields and fields[name].is_repeated:
-            values.setdefault(name, []).append(text)
-        elif name in seen or name in values:
-            raise invalid(name, "given more than once")
+            asked.setdefault(name, []).append(text)
         else:
-            values[name] = text
-        seen.add(name)
-    for name, text in zip(route.parameters, path, strict=True):
-        if values.get(name, text) != text:
-            raise invalid(name, "differs from the one in the path")
-        values[name] = text
+            _put(asked, name, text)
+    for name, text in (*asked.items(), *zip(route.parameters, path, strict=True)):
+        _put(values, name, text)
+
+
+def _put(values: dict[str, Any], name: str, value: Any) -> None:
+    if name in values:
+        raise invalid(name, "given more than once")
+    values[name] = value
 
 
 def message_of(route: Route, values: Mapping[str, Any]) -> Any:

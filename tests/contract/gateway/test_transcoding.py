@@ -6,6 +6,8 @@ import pytest
 
 from services.chassis.errors import REASONS
 
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+
 
 def write(web, headers, **values):
     return web.post("/v1/cards", json=values, headers=headers)
@@ -58,6 +60,36 @@ def test_the_token_may_come_in_the_query(web, rig):
             {"txt", "price", "kind"},
         ),
         (lambda web, own: web.get("/v1/cards?page_size=1&page_size=2", headers=own), "INVALID_ARGUMENT", {"page_size"}),
+        (
+            lambda web, own: web.post("/v1/cards?labels=a", json={"labels": 5}, headers=own),
+            "INVALID_ARGUMENT",
+            {"labels"},
+        ),
+        (
+            lambda web, own: web.post("/v1/cards?labels=a", json={"labels": ["b"]}, headers=own),
+            "INVALID_ARGUMENT",
+            {"labels"},
+        ),
+        (
+            lambda web, own: web.post("/v1/cards?text=a", json={"text": "a"}, headers=own),
+            "INVALID_ARGUMENT",
+            {"text"},
+        ),
+        (
+            lambda web, own: web.post("/v1/cards/c1:break", json={"card_id": "c1"}, headers=own),
+            "INVALID_ARGUMENT",
+            {"card_id"},
+        ),
+        (
+            lambda web, own: web.post("/v1/cards", content=b"text=%FF", headers={**own, **FORM}),
+            "UNREADABLE_BODY",
+            set(),
+        ),
+        (
+            lambda web, own: web.post("/v1/cards", content=b"text=\xff", headers={**own, **FORM}),
+            "UNREADABLE_BODY",
+            set(),
+        ),
         (lambda web, own: web.get("/v1/cards?colour=red", headers=own), "INVALID_ARGUMENT", {"colour"}),
         (
             lambda web, own: web.post("/v1/cards/c1:break", json={"card_id": "c2"}, headers=own),
