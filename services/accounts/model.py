@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from services.chassis.decisions import Change, Fact
@@ -31,6 +31,10 @@ SCOPES: Final = (
 KIND_NAMES: Final = {"subscription": "订阅号", "service": "服务号", "enterprise": "企业号"}
 STAFF_ROLES: Final = ("admin", "arbitrator", "supervisor", "auditor")
 NAME_LENGTH: Final = 120
+CLOCK_STEP_MS: Final = 3653 * 86_400_000
+"""The sandbox's clock moves at most ten years a step: what a slip of the keyboard asks for cannot be taken back."""
+CLOCK_END: Final = datetime(2080, 1, 1, tzinfo=UTC)
+"""The sandbox's clock never passes it: the sort keys of orders (41 bits of ms since 2014) end in 2084."""
 
 ACCOUNT_CHANGED: Final = "jishi.accounts.account.changed.v1"
 SHOP_CHANGED: Final = "jishi.accounts.shop.changed.v1"
@@ -206,7 +210,7 @@ def token_revoked(token_id: str, subject: str, issued_before: datetime, expire_t
 def clock_target(now: datetime, offset_ms: int, seconds: int, until: datetime | None) -> int:
     """The offset (ms) that moves the business clock from ``now`` by ``seconds`` or to ``until``.
 
-    Raises Refusal INVALID_ARGUMENT for both, for neither, and for a way back.
+    Raises Refusal INVALID_ARGUMENT for both, for neither, for a way back, a step of more than ten years and a date past CLOCK_END.
     """
     if (seconds == 0) == (until is None):
         raise invalid("seconds", "say either how many seconds to move, or until when")
@@ -214,7 +218,15 @@ def clock_target(now: datetime, offset_ms: int, seconds: int, until: datetime | 
         step_ms = round((until - now).total_seconds() * 1000)
         if step_ms < 0:
             raise invalid("until", f"the business clock shows {now.isoformat()} and never goes back")
-        return offset_ms + step_ms
+        return offset_ms + _within_reach("until", now, step_ms)
     if seconds < 0:
         raise invalid("seconds", "the business clock never goes back")
-    return offset_ms + seconds * 1000
+    return offset_ms + _within_reach("seconds", now, seconds * 1000)
+
+
+def _within_reach(field: str, now: datetime, step_ms: int) -> int:
+    if step_ms > CLOCK_STEP_MS:
+        raise invalid(field, f"one step is at most {CLOCK_STEP_MS // 1000} seconds (ten years)")
+    if now + timedelta(milliseconds=step_ms) > CLOCK_END:
+        raise invalid(field, f"the business clock shows {now.isoformat()} and never passes {CLOCK_END.isoformat()}")
+    return step_ms

@@ -47,6 +47,7 @@ _RANGES: Final = {
 }
 _TIMESTAMP: Final = Timestamp.DESCRIPTOR.full_name
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_END: Final = datetime(3000, 1, 1, tzinfo=UTC)
 
 
 class BadValueError(ValueError):
@@ -310,6 +311,8 @@ def _parse_moment(value: Any, path: str) -> Timestamp:
             raise BadValueError(path, 'must be an RFC 3339 time such as "2026-01-05T10:00:00+08:00"') from error
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise BadValueError(path, 'must be an RFC 3339 time with its zone, such as "2026-01-05T10:00:00+08:00"')
+    if not _EPOCH <= value < _END:
+        raise BadValueError(path, f"must lie between the years {_EPOCH.year} and {_END.year - 1} (UTC)")
     since = value - _EPOCH
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 

@@ -7,7 +7,7 @@ Pure standard library: the models raise ``Refusal`` too.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,3 @@ def wrong_state(kind: str, identity: str, state: str, wanted: str) -> Refusal:
     """The thing exists, in a state that does not allow this; ``wanted`` says which states would."""
     info = {"kind": kind, "id": identity, "state": state, "wanted": wanted}
     return Refusal("WRONG_STATE", f"{kind} {identity} is {state}; this needs {wanted}", info=info)
-
-
-def as_violations(found: Mapping[str, Any]) -> tuple[Violation, ...]:
-    """Violations of a mapping path → message."""
-    return tuple(Violation(path, str(message)) for path, message in found.items())

@@ -37,8 +37,9 @@ def serial(created_at: datetime, order_id: str) -> int:
 
 
 def first_serial(moment: datetime) -> int:
-    """The lowest serial of orders placed at ``moment`` or later."""
-    return max(0, clock.ms(moment) - clock.ms(_FIRST)) << _RANDOM_BITS
+    """The lowest serial of orders placed at ``moment`` or later; where 63 bits end (in 2084), all later ones share it."""
+    since_ms = clock.ms(moment) - clock.ms(_FIRST)
+    return min(max(0, since_ms), _LAST >> _RANDOM_BITS) << _RANDOM_BITS
 
 
 def terms(now: datetime) -> Terms:

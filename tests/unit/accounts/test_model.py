@@ -138,6 +138,23 @@ def test_the_clock_moves_forward_by_seconds_or_to_a_moment():
             model.clock_target(NOW, 5, seconds, until)
 
 
+@pytest.mark.parametrize(
+    ("now", "seconds", "until", "field"),
+    [
+        (NOW, 2**62, None, "seconds"),
+        (NOW, 11 * 366 * 86_400, None, "seconds"),
+        (NOW, 0, NOW + timedelta(days=11 * 366), "until"),
+        (model.CLOCK_END - timedelta(days=1), 86_401, None, "seconds"),
+        (model.CLOCK_END - timedelta(days=1), 0, model.CLOCK_END + timedelta(seconds=1), "until"),
+    ],
+)
+def test_the_clock_goes_no_further_than_dates_can(now, seconds, until, field):
+    with pytest.raises(Refusal) as refused:
+        model.clock_target(now, 5, seconds, until)
+    assert [found.field for found in refused.value.violations] == [field]
+    assert model.clock_target(model.CLOCK_END - timedelta(days=1), 5, 86_400, None) == 86_400_005
+
+
 def test_taking_an_app_off_a_shop_revokes_its_tokens_once():
     later = NOW + timedelta(days=1)
     grant = {"_id": "app_1:shop_1", "client_id": "app_1", "active": True, "scopes": ["a"]}

@@ -64,6 +64,28 @@ def test_a_client_hears_of_every_wrong_field_by_path():
     ]
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+        "1969-12-31T23:59:59Z",
+        "1970-01-01T00:00:00+00:01",
+        "3000-01-01T00:00:00Z",
+    ],
+)
+def test_a_time_that_nothing_can_hold_is_refused_by_name(sent):
+    with pytest.raises(Refusal) as refused:
+        codec.from_json(orders.OrderPaid, {"paid_at": sent})
+    assert [violation.field for violation in refused.value.violations] == ["paid_at"]
+
+
+@pytest.mark.parametrize("sent", ["1970-01-01T00:00:00Z", "2999-12-31T23:59:59.999+00:00", "3000-01-01T07:59:59+08:00"])
+def test_the_first_and_last_times_come_through(sent):
+    message = codec.from_json(orders.OrderPaid, {"paid_at": sent})
+    assert codec.to_plain(message)["paid_at"] == datetime.fromisoformat(sent)
+
+
 def test_a_client_may_send_numbers_as_text_and_null_as_absent():
     message = codec.from_json(
         orders.OrderPaid, {"amount": "12", "order_id": None, "paid_at": "2026-01-05T10:00:00+08:00"}

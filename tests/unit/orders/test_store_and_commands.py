@@ -1,11 +1,11 @@
 """Commands, reactions and timers of orders on a real database, with catalog and accounts played by hand."""
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.chassis import clock, ids
+from services.chassis import clock, ids, paging
 from services.chassis.commit import Cause
 from services.chassis.errors import Refusal
 from services.chassis.once import Result
@@ -336,6 +336,10 @@ def test_each_is_told_what_concerns_them(house):
     assert (admin["buyer_id"], admin["timeline"][0]["actor_id"]) == (making.BUYER, making.BUYER)
 
 
+FAR = datetime(2999, 12, 31, tzinfo=UTC)
+"""Past the last serial."""
+
+
 def listed(house, actor, **asked):
     return queries.orders(
         house.store, actor, {"shop_id": "", "buyer_id": "", "page_size": 0, "page_token": "", **asked}
@@ -364,14 +368,21 @@ def test_pages_by_state_and_time_neither_skip_nor_repeat(house):
         assert len(listed(house, actor, created_to=began)[0]) == 0
         assert len(listed(house, actor, created_from=began, in_dispute=False)[0]) == 7
         assert len(listed(house, actor, in_dispute=True)[0]) == 0
+        assert len(listed(house, actor, created_to=FAR)[0]) == 7
+        assert len(listed(house, actor, created_from=FAR)[0]) == 0
     assert listed(house, Known("buyer", "usr_2")) == ([], "")
     assert len(listed(house, Known("admin", "s"), shop_id="shop_1")[0]) == 7
+
+
+def forged(last):
+    return paging.encode({"buyer_id": making.BUYER, "between": [None, None]}, last)
 
 
 @pytest.mark.parametrize(
     ("actor", "asked", "reason"),
     [
         (BUYER, {"page_token": "nonsense"}, "INVALID_PAGE_TOKEN"),
+        (BUYER, {"page_token": forged([2**70])}, "INVALID_PAGE_TOKEN"),
         (BUYER, {"page_size": -1}, "INVALID_ARGUMENT"),
         (Known("merchant", "acc_1"), {}, "PERMISSION_DENIED"),
         (Known("admin", "s"), {}, "INVALID_ARGUMENT"),
