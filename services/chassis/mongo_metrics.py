@@ -6,11 +6,15 @@ from prometheus_client import Counter
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 COMMANDS: Final = Counter("jishi_mongo_commands_total", "Commands sent to the database", ("database", "command"))
-WRITES: Final = Counter("jishi_mongo_writes_total", "Documents written: one a statement, more where a statement wrote more", ("database",))
+WRITES: Final = Counter(
+    "jishi_mongo_writes_total", "Documents written: one a statement, more where a statement wrote more", ("database",)
+)
 
 _STATEMENTS: Final = {"insert": "documents", "update": "updates", "delete": "deletes", "bulkWrite": "ops"}
 _OF_MANY: Final = frozenset({"update", "delete"})
-_UNCOUNTED: Final = frozenset({"hello", "ping", "endSessions", "saslStart", "saslContinue", "createIndexes", "killCursors"})
+_UNCOUNTED: Final = frozenset(
+    {"hello", "ping", "endSessions", "saslStart", "saslContinue", "createIndexes", "killCursors"}
+)
 
 
 class Meter(CommandListener):

@@ -149,7 +149,7 @@ def test_a_subscriber_that_is_new_gets_the_log_once_and_again_when_asked(databas
     parking.replay(database, "payments.count")
     assert carrier.replay_asked() == 1
     assert carrier.replay_asked() == 0
-    with pytest.raises(LookupError, match="does not listen to .*payments.count"):
+    with pytest.raises(LookupError, match=r"does not listen to .*payments.count"):
         parking.replay(database, "payments.nobody")
     assert carrier.replay_asked() == 0
 

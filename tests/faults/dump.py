@@ -16,8 +16,29 @@ from services.chassis import mongo
 
 ROUNDS = 4
 BOOKKEEPING = frozenset(
-    "version applied archived created_by created_hash hash cause_id causation slot serial position traceparent resent claim "
-    "claimed_until next_at due_at outbox_at expire_at logged_at said_hash".split()
+    [
+        "version",
+        "applied",
+        "archived",
+        "created_by",
+        "created_hash",
+        "hash",
+        "cause_id",
+        "causation",
+        "slot",
+        "serial",
+        "position",
+        "traceparent",
+        "resent",
+        "claim",
+        "claimed_until",
+        "next_at",
+        "due_at",
+        "outbox_at",
+        "expire_at",
+        "logged_at",
+        "said_hash",
+    ]
 )
 """Fields that say how or when a document was written, not what it says. ``serial`` and ``position`` are made of time."""
 NOT_DUMPED = frozenset({"handled", "applied_archive", "answers", "subscribers", "import_files"})

@@ -129,7 +129,9 @@ class EveryWrite:
 
     def shelf(self) -> None:
         """A group and a shelf, made, changed and published."""
-        group = self.merchant.post("/v1/groups", {"name": "新品", "product_ids": self.products[:1]})["group"]["group_id"]
+        group = self.merchant.post("/v1/groups", {"name": "新品", "product_ids": self.products[:1]})["group"][
+            "group_id"
+        ]
         self.merchant.post(f"/v1/groups/{group}:addProducts", {"product_ids": self.products[1:]})
         self.merchant.post(f"/v1/groups/{group}:removeProducts", {"product_ids": self.products[2:]})
         modules = [{"kind": "products", "groups": [{"group_id": group}], "count": 4}]
@@ -151,7 +153,9 @@ class EveryWrite:
 
     def placed(self) -> dict[str, Any]:
         """A checkout of one lamp."""
-        checkout: dict[str, Any] = self.buyer.post("/v1/checkouts", {"lines": [self.line], "address": ADDRESS})["checkout"]
+        checkout: dict[str, Any] = self.buyer.post("/v1/checkouts", {"lines": [self.line], "address": ADDRESS})[
+            "checkout"
+        ]
         return checkout
 
     def bought(self) -> str:
@@ -163,7 +167,9 @@ class EveryWrite:
         patiently(self.api, "POST", f"{payment['cashier_url']}/pay", body=paying)
         self.buyer.post(f"/v1/payments/{payment['payment_id']}:query")
         order_id = str(checkout["orders"][0]["order_id"])
-        self.buyer.until(f"/v1/orders/{order_id}", lambda told: told["order"]["state"] == "paid", "the order to be paid")
+        self.buyer.until(
+            f"/v1/orders/{order_id}", lambda told: told["order"]["state"] == "paid", "the order to be paid"
+        )
         self.merchant.post(f"/v1/orders/{order_id}:ship", {"need_delivery": False})
         return order_id
 
@@ -193,7 +199,9 @@ class EveryWrite:
 
     def wait_over(self, order_id: str) -> None:
         """No dispute any more."""
-        self.buyer.until(f"/v1/orders/{order_id}", lambda told: not told["order"]["in_dispute"], "the end of the dispute")
+        self.buyer.until(
+            f"/v1/orders/{order_id}", lambda told: not told["order"]["in_dispute"], "the end of the dispute"
+        )
 
     # ------------------------------------------------------------------------------------------------------------- broadcast
 

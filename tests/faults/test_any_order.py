@@ -22,7 +22,9 @@ pytestmark = pytest.mark.timeout(300)
 def theatre(mongo_uri, database_is_embedded, tmp_path_factory):
     """One installation for all plays."""
     prefix, folder = f"t{secrets.token_hex(4)}_", tmp_path_factory.mktemp("theatre")
-    settings = Settings(mongo_uri=mongo_uri, db_prefix=prefix, embedded=database_is_embedded, sandbox=True, data_dir=folder)
+    settings = Settings(
+        mongo_uri=mongo_uri, db_prefix=prefix, embedded=database_is_embedded, sandbox=True, data_dir=folder
+    )
     with mongo.connect(settings) as client:
         house = Theatre(client, settings)
         yield house
@@ -53,7 +55,17 @@ def test_the_story_in_order_is_whole(theatre, in_order):
     """What is compared says something: the dump holds every kind of end."""
     assert set(theatre.results) <= {Result.APPLIED, Result.DONE, Result.STALE}
     told = "\n".join(in_order)
-    for end in ("paid_twice", "rejected", "cancelled", "late", "timeout", "closed_refund", "hold", '"sent"', "completed"):
+    for end in (
+        "paid_twice",
+        "rejected",
+        "cancelled",
+        "late",
+        "timeout",
+        "closed_refund",
+        "hold",
+        '"sent"',
+        "completed",
+    ):
         assert end in told, end
     assert played(theatre, None) == in_order
 

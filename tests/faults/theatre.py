@@ -23,12 +23,12 @@ from services.chassis.once import Result
 from services.chassis.presence import Presence
 from services.chassis.relay import Outgoing
 from services.chassis.settings import SERVICES, Settings
-from services.payments import jobs as payment_jobs
-from services.payments.store.posting import collected
 from services.disputes import commands as disputes
 from services.disputes.model import Party
 from services.orders import commands as orders
 from services.orders.model.states import Known
+from services.payments import jobs as payment_jobs
+from services.payments.store.posting import collected
 from tests.contract.audit.house import House
 
 LINGERS = 0.7
@@ -82,7 +82,7 @@ class Theatre(House):
         for service in (*SERVICES, "jishi"):
             database = self.database(service)
             for name in database.list_collection_names():
-                if name not in ("system.indexes",):
+                if name != "system.indexes":
                     database[name].delete_many({})
         clock.reset()
         clock.see(clock.open_sandbox(self.database("jishi")))
@@ -116,7 +116,14 @@ class Theatre(House):
             raise StuckError(f"{sorted(waiting)} wait for ever; {self._waiting_rows()}")
 
     def _until_over(self) -> None:
-        while self._relay() or self._deliver() or self._fire() or self._work() or self._sweep_outboxes() or self._time_passes():
+        while (
+            self._relay()
+            or self._deliver()
+            or self._fire()
+            or self._work()
+            or self._sweep_outboxes()
+            or self._time_passes()
+        ):
             pass
 
     def _pick(self, choices: list[Any]) -> Any:
@@ -132,7 +139,9 @@ class Theatre(House):
 
     def _sweep_outboxes(self) -> bool:
         """Everybody's, rung or not."""
-        emitting = [(name, found.name) for name, worker in self.workers.items() for found in worker.collections if found.emits]
+        emitting = [
+            (name, found.name) for name, worker in self.workers.items() for found in worker.collections if found.emits
+        ]
         return sum(self._relays[name].sweep(collection) for name, collection in emitting) > 0
 
     def _deliver(self) -> bool:
@@ -205,8 +214,11 @@ class Theatre(House):
     def untroubled(self) -> None:
         """Nothing failed, waits or was given up on the way."""
         rows = self._waiting_rows()
-        failed = [row["_id"] for s in self._intakes for row in self.database(s)["handled"].find({"attempts": {"$gt": 0}})]
-        assert not rows and not failed, (rows, failed)
+        failed = [
+            row["_id"] for s in self._intakes for row in self.database(s)["handled"].find({"attempts": {"$gt": 0}})
+        ]
+        assert not rows, rows
+        assert not failed, failed
 
     def close(self) -> None:
         """Hear no bell any more."""

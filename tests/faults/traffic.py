@@ -142,9 +142,7 @@ def patiently(api: Api, method: str, path: str, **given: Any) -> Answer:
     return found[0]
 
 
-def repeated(
-    journal: Journal, told_now: Callable[[Acknowledged], frozenset[str]] = lambda _: frozenset()
-) -> list[str]:
+def repeated(journal: Journal, told_now: Callable[[Acknowledged], frozenset[str]] = lambda _: frozenset()) -> list[str]:
     """Every acknowledged write once more under its key; what was answered differently, or not said to be a repetition.
 
     ``told_now``: the fields of an answer that may differ.
@@ -295,8 +293,10 @@ class Traffic:
         """Exactly these refunds of the checkout have succeeded."""
         buyer.until(
             "/v1/refunds",
-            lambda told: sorted((row["amount"], row["state"]) for row in told["refunds"])
-            == [(amount, "succeeded") for amount in sorted(amounts)],
+            lambda told: (
+                sorted((row["amount"], row["state"]) for row in told["refunds"])
+                == [(amount, "succeeded") for amount in sorted(amounts)]
+            ),
             f"refunds {amounts}",
             checkout_id=checkout["checkout_id"],
         )
@@ -395,9 +395,7 @@ def disputes(traffic: Traffic, name: str) -> None:
     body = {"order_id": order["order_id"], "kind": "refund_only", "amount": 1_200, "reason": "少一颗扣子"}
     case_id = buyer.post("/v1/disputes", body)["case"]["case_id"]
     traffic.merchant_of(order["seller"]["shop_id"]).post(f"/v1/disputes/{case_id}:accept")
-    buyer.until(
-        f"/v1/disputes/{case_id}", lambda told: told["case"]["state"].startswith("closed"), "the case to close"
-    )
+    buyer.until(f"/v1/disputes/{case_id}", lambda told: told["case"]["state"].startswith("closed"), "the case to close")
     traffic.until_refunded(buyer, checkout, 1_200)
     shown = buyer.until(
         f"/v1/orders/{order['order_id']}", lambda told: not told["order"]["in_dispute"], "no dispute any more"
@@ -452,4 +450,4 @@ def imports(traffic: Traffic, name: str) -> None:
 
 
 EVERYTHING = (completes, never_pays, changes_mind, pays_twice, disputes, broadcasts, restocks, imports)
-__all__ = ["EVERYTHING", "PATIENCE_S", "GivenUpError", "Traffic", "Town", "UnexpectedAnswer", "patiently"]
+__all__ = ["EVERYTHING", "PATIENCE_S", "GivenUpError", "Town", "Traffic", "UnexpectedAnswer", "patiently"]
