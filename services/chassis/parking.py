@@ -15,7 +15,10 @@ def parked(database: Database, limit: int = 100) -> list[Document]:
 def retry(database: Database, row_id: str = "") -> int:
     """Let the worker run one parked delivery again (or all of the service, with fresh attempts). Answers how many."""
     again = {"$set": {"state": "waiting", "attempts": 0, "next_at": clock.wall_ms()}, "$unset": {"parked_at": ""}}
-    return int(database["handled"].update_many(_chosen(row_id), again).modified_count)
+    rows = database["handled"]
+    # One by one: an update of many may deadlock with a worker's transactions on the embedded database (docs/capacity.md).
+    chosen = [row["_id"] for row in rows.find(_chosen(row_id), {"_id": 1})]
+    return sum(rows.update_one({"_id": chosen_id, "state": "parked"}, again).modified_count for chosen_id in chosen)
 
 
 def drop(database: Database, row_id: str, why: str) -> bool:
