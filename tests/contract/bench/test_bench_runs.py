@@ -1,6 +1,7 @@
 """The bench runs, section by section, with tiny numbers: figures of such a run mean nothing, but what cannot run cannot be believed."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.bench.report import Report
 from tests.bench.world import TINY, running
 
 BUDGET_COMMANDS, BUDGET_WRITES = 14, 20
-ALONE_COMMANDS = 24
+ALONE_COMMANDS = 26
 CONCURRENCY, ORDERS = 16, 96
 
 
@@ -26,7 +27,8 @@ def test_a_section_gives_figures(stack, section, capsys):
     report = Report()
     bench.ON_ONE_STACK[section](stack, report)
     assert report.rows
-    assert all(row.value is not None and row.value >= 0 for row in report.rows)
+    assert all(row.value is not None for row in report.rows)
+    assert report.rows[0].value > 0
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["name"] for row in printed] == [row.name for row in report.rows]
     report.table()
@@ -62,10 +64,11 @@ def test_what_an_order_of_two_lines_costs_the_database(stack):
 
     Writes are the same at every load. Commands fall with it, because what waits at the same time is done together.
     """
-    people = ordering.crowd(stack)
-    ordering.place(stack, people, 4, 2)
-    alone = ordering.counted(stack, people, 12, 1)
+    steady = replace(stack, sizes=replace(TINY, idle_s=3.0))  # idle polls must be known well to be taken off
+    people = ordering.crowd(steady)
+    ordering.place(steady, people, 4, 2)
+    alone = ordering.counted(steady, people, 20, 1)
     assert alone.writes <= BUDGET_WRITES + 0.5
     assert alone.commands <= ALONE_COMMANDS
-    crowded = ordering.counted(stack, people, ORDERS, CONCURRENCY)
+    crowded = ordering.counted(steady, people, ORDERS, CONCURRENCY)
     assert crowded.commands <= BUDGET_COMMANDS
