@@ -89,7 +89,7 @@ class Theatre(House):
         self.rung.clear()
         self.goods: dict[str, tuple[str, str]] = {}
 
-    def play(self, errands: dict[str, Callable[["Theatre"], Errand]], rng: random.Random | None) -> None:
+    def play(self, errands: "Story", rng: random.Random | None) -> None:
         """All errands to their end, then until nothing is left to do; half an hour later once more."""
         self.rng, self.copies = rng, 2 if rng else 1
         self.pending: list[tuple[Any, bytes]] = []
@@ -411,17 +411,24 @@ def dismissed(house: Theatre) -> Errand:
     commit.change(rows, "staff_1", house.cause(), lambda member: accounts.dismiss(member, now, until))
 
 
-STORY: dict[str, Callable[[Theatre], Errand]] = {
-    **{f"opens{n}": opens(f"s{n}", f"a{n}") for n in (1, 2, 3)},
-    "sells": sells,
-    "completes": completes,
-    "pays_twice": pays_twice,
-    "one_closed_before": one_closed_before,
-    "cancelled_after": cancelled_after,
-    "paid_late": paid_late,
-    "disputed_before": disputed_before,
-    "disputed_after": disputed_after,
-    "never_pays": never_pays,
-    "broadcasts": broadcasts,
-    "dismissed": dismissed,
-}
+Story = dict[str, Callable[[Theatre], Errand]]
+BEGINNING: Story = {**{f"opens{n}": opens(f"s{n}", f"a{n}") for n in (1, 2, 3)}, "sells": sells}
+STORIES: tuple[Story, Story] = (
+    {
+        **BEGINNING,
+        "completes": completes,
+        "one_closed_before": one_closed_before,
+        "disputed_after": disputed_after,
+        "broadcasts": broadcasts,
+        "never_pays": never_pays,
+    },
+    {
+        **BEGINNING,
+        "pays_twice": pays_twice,
+        "cancelled_after": cancelled_after,
+        "paid_late": paid_late,
+        "disputed_before": disputed_before,
+        "dismissed": dismissed,
+    },
+)
+"""Two, so that a play is short: a seed plays one of them."""
