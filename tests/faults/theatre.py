@@ -32,6 +32,7 @@ from services.payments.store.posting import collected
 from tests.contract.audit.house import House
 
 LINGERS = 0.7
+HELD_BACK = 1.0
 Errand = Iterator[Callable[[], Any] | None]
 """What a person does: between two steps it yields what must be true first (None: nothing)."""
 FILE = "Handle,Title,Published,Option1 Name,Option1 Value,Variant Inventory Qty,Variant Price\n" + "".join(
@@ -69,7 +70,7 @@ class Theatre(House):
         for one in batch:
             body = json.dumps(one.envelope).encode()
             listeners = [found for found in self._subscriptions if found.handler.event_type == one.envelope["type"]]
-            self.pending += [(found, body) for found in listeners for _ in range(self.copies)]
+            self.pending += [(self._lot(), found, body, self.copies) for found in listeners]
 
     def _ring(self, name: str) -> None:
         if name not in self.rung:
@@ -92,7 +93,8 @@ class Theatre(House):
     def play(self, errands: "Story", rng: random.Random | None) -> None:
         """All errands to their end, then until nothing is left to do; half an hour later once more."""
         self.rng, self.copies = rng, 2 if rng else 1
-        self.pending: list[tuple[Any, bytes]] = []
+        self.pending: list[tuple[float, Any, bytes, int]] = []
+        """(lot, subscription, body, copies left): the lowest lot goes first, so that who drew a high one is overtaken by many."""
         self.results: list[Result] = []
         waiting: dict[str, tuple[Errand, Any, Any]] = {
             name: (make(self), None, itertools.count(1)) for name, make in errands.items()
@@ -111,14 +113,14 @@ class Theatre(House):
         else:
             acts = [self._relay, self._deliver, lambda: self._step(waiting, 2), self._retry]
             self.rng.shuffle(acts)
-            acts += [self._work, lambda: self._step(waiting), self._time_passes]
+            acts += [lambda: self._step(waiting), self._work, lambda: self._deliver(late=True), self._time_passes]
         if not any(act() for act in acts):
             raise StuckError(f"{sorted(waiting)} wait for ever; {self._waiting_rows()}")
 
     def _until_over(self) -> None:
         while (
             self._relay()
-            or self._deliver()
+            or self._deliver(late=True)
             or self._fire()
             or self._work()
             or self._sweep_outboxes()
@@ -144,13 +146,21 @@ class Theatre(House):
         ]
         return sum(self._relays[name].sweep(collection) for name, collection in emitting) > 0
 
-    def _deliver(self) -> bool:
-        """One copy of one event arrives at one handler."""
+    def _deliver(self, *, late: bool = False) -> bool:
+        """One copy of one event arrives at one handler; ``late``: also one that is held back until nobody can do anything else."""
         if not self.pending:
             return False
-        found, body = self._pick(self.pending)
+        chosen = min(range(len(self.pending)), key=lambda number: self.pending[number][0]) if self.rng else 0
+        if self.pending[chosen][0] >= HELD_BACK and not late:
+            return False
+        _, found, body, copies = self.pending.pop(chosen)
         self.results.append(self._intakes[found.service].receive(found.handler.name, body))
+        if copies > 1:
+            self.pending.append((self._lot(), found, body, copies - 1))
         return True
+
+    def _lot(self) -> float:
+        return self.rng.random() * 1.3 if self.rng else 0.0
 
     def _step(self, waiting: dict[str, tuple[Errand, Any, Any]], most: int = 1000) -> bool:
         """One person does the next step, if what they wait for is there; at most so many are asked."""
