@@ -1,8 +1,9 @@
 #!/bin/sh
-# The whole suite with branch coverage of services/, also of every process the tests start. Part of `make test`.
-# COVERAGE_FLOOR: the percentage below which it fails. TEST_PROCESSES: how many pytest processes share the quick tests.
+# The whole suite. Part of `make test`. COVERAGE=1: with branch coverage of services/, also of every process the tests start.
+# COVERAGE_FLOOR: the percentage below which that fails. TEST_PROCESSES: how many pytest processes share the quick tests.
 set -eu
 cd "$(dirname "$0")/.."
+COVERAGE="${COVERAGE:-}"
 COVERAGE_FLOOR="${COVERAGE_FLOOR:-0}"
 TEST_PROCESSES="${TEST_PROCESSES:-2}"
 STACK_PROCESSES="${STACK_PROCESSES:-1}"
@@ -16,12 +17,18 @@ run() { # run PROCESSES FOLDER...: one pytest session over those folders that ho
         [ -z "$(find "$folder" -name 'test_*.py' 2>/dev/null | head -n 1)" ] || present="$present $folder"
     done
     # shellcheck disable=SC2086 # a list of folders
-    [ -z "$present" ] || .venv/bin/coverage run -m pytest -q -n "$processes" --dist loadgroup --durations=10 $present || failed=1
+    [ -z "$present" ] || $python -m pytest -q -n "$processes" --dist loadgroup --durations=10 $present || failed=1
 }
 
-.venv/bin/coverage erase
+python=".venv/bin/python"
+if [ -n "$COVERAGE" ]; then
+    python=".venv/bin/coverage run"
+    .venv/bin/coverage erase
+fi
 run "$TEST_PROCESSES" tests/unit tests/contract
 run "$STACK_PROCESSES" tests/journeys tests/faults
-.venv/bin/coverage combine --quiet
-.venv/bin/coverage report --fail-under="$COVERAGE_FLOOR" || failed=1
+if [ -n "$COVERAGE" ]; then
+    .venv/bin/coverage combine --quiet
+    .venv/bin/coverage report --fail-under="$COVERAGE_FLOOR" || failed=1
+fi
 exit "$failed"

@@ -36,6 +36,11 @@ def send(store: Store, cause: Cause, account_id: str, asked: Mapping[str, Any]) 
             return _attempt(store, cause, account_id, {**wanted, "text": text})
         except (Taken, Shortfall):  # another broadcast or follower was faster: read again
             continue
+        except Refusal:
+            twin = commit.created(store.jobs, cause)  # the same call, sent twice at once, has just used the quota
+            if twin is not None:
+                return twin
+            raise
     raise Refusal("VERSION_CONFLICT", "this account is too busy; try again", retry_after_s=1)
 
 
