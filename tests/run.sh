@@ -14,6 +14,7 @@ run() { # run PROCESSES FOLDER...: one pytest session over those folders that ho
     shift
     present=""
     for folder in "$@"; do
+        case "$folder" in --*) present="$present $folder" && continue ;; esac
         [ -z "$(find "$folder" -name 'test_*.py' 2>/dev/null | head -n 1)" ] || present="$present $folder"
     done
     # shellcheck disable=SC2086 # a list of folders
@@ -25,7 +26,8 @@ if [ -n "$COVERAGE" ]; then
     python=".venv/bin/coverage run"
     .venv/bin/coverage erase
 fi
-run "$TEST_PROCESSES" tests/unit tests/contract
+# The bench has tests of its own (tests/contract/bench): they need a machine with nothing else to do, so `make bench` is beside them.
+run "$TEST_PROCESSES" --ignore=tests/contract/bench tests/unit tests/contract
 run "$STACK_PROCESSES" tests/journeys tests/faults
 if [ -n "$COVERAGE" ]; then
     .venv/bin/coverage combine --quiet
