@@ -43,6 +43,9 @@ format: setup ## put every file in the style that lint asks for
 test: lint ## lint, then every test with branch coverage of services/
 	@sh tests/run.sh
 
+faults: setup ## every fault test: processes, database and broker killed under load
+	@$(PY) -m pytest -q tests/faults
+
 bench: setup ## figures: JSON lines and a table
 	@$(PY) -m tests.bench
 
