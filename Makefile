@@ -6,7 +6,7 @@ PORT ?= 8080
 DATA ?= .jishi
 PROTOS := $(shell find protos -name '*.proto' 2>/dev/null)
 
-.PHONY: help setup gen demo up test lint format bench clean
+.PHONY: help setup gen demo up test lint format faults bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
