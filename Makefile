@@ -40,7 +40,7 @@ lint: setup ## ruff, mypy, import-linter, buf, no machine paths
 format: setup ## put every file in the style that lint asks for
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format --quiet .
 
-test: lint ## lint, then every test with branch coverage of services/
+test: lint ## lint, then the suite (COVERAGE=1: with branch coverage of services/)
 	@sh tests/run.sh
 
 faults: setup ## every fault test: processes, database and broker killed under load
