@@ -37,6 +37,11 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def wall_us() -> int:
+    """The same in microseconds."""
+    return time.time_ns() // 1_000
+
+
 def monotonic() -> float:
     """Seconds for measuring how long something takes."""
     return time.monotonic()

@@ -46,6 +46,8 @@ REASONS: Final[Mapping[str, Reason]] = {
     "OUT_OF_STOCK": Reason("FAILED_PRECONDITION", 409, 9400430),
     "BUY_LIMIT_REACHED": Reason("FAILED_PRECONDITION", 409, 9400431),
     "NOT_FOR_SALE": Reason("FAILED_PRECONDITION", 409, 9400432),
+    "ALREADY_REDEEMED": Reason("FAILED_PRECONDITION", 409, 9400433),
+    "PRICE_CHANGED": Reason("FAILED_PRECONDITION", 409, 9400433),
     "PAYMENT_CLOSED": Reason("FAILED_PRECONDITION", 409, 9400440),
     "ALREADY_PAID": Reason("FAILED_PRECONDITION", 409, 9400441),
     "BAD_SIGNATURE": Reason("PERMISSION_DENIED", 401, 9400442),
@@ -98,6 +100,13 @@ class Refusal(Exception):
 def invalid(path: str, message: str) -> Refusal:
     """One wrong field: INVALID_ARGUMENT naming ``path`` and the fix."""
     return Refusal("INVALID_ARGUMENT", f"{path}: {message}", (Violation(path, message),))
+
+
+def check_etag(kind: str, current: int, given: str) -> None:
+    """The caller changes a thing as they read it; "" says whatever it is now. Raises Refusal ETAG_MISMATCH."""
+    if given and given != str(current):
+        message = f"the {kind} was changed since you read it; read it again, then send its new etag"
+        raise Refusal("ETAG_MISMATCH", f"etag: {message}", (Violation("etag", message),))
 
 
 def not_found(kind: str, identity: str) -> Refusal:

@@ -5,15 +5,16 @@ and ``claimed_until`` (wall ms); whoever is killed loses the claim when that has
 pauses, for ever, and says so in its row (``job_failures``, ``job_error``) and its log.
 """
 
+import contextlib
 import secrets
-import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from prometheus_client import Counter
+from pymongo.errors import DuplicateKeyError
 
-from services.chassis import backoff, clock, logs, metrics, mongo, policy, presence, subscriptions, tracing
+from services.chassis import backoff, clock, logs, metrics, mongo, policy, presence, signals, subscriptions, tracing
 from services.chassis.mongo import Database, Document
 from services.chassis.once import is_away
 from services.chassis.presence import Presence, Reporter
@@ -71,6 +72,11 @@ class LeasedRun(JobRun):
             raise LeaseLost("another process has it")
         self._until = until
 
+    def later(self, wait_ms: int) -> None:
+        """Put the row off; it keeps its lease until the run returns."""
+        mine = {"_id": self.row["_id"], **self.guard, "next_at": {"$gt": 0}}
+        self._rows.update_one(mine, {"$set": {"next_at": clock.wall_ms() + wait_ms}})
+
 
 class Jobs:
     """All jobs of one service in this process."""
@@ -80,6 +86,14 @@ class Jobs:
         self.service, self._database, self._jobs, self.presence = service, database, tuple(jobs), presence
         self.running: set[tuple[str, Any]] = set()
 
+    def stand(self) -> None:
+        """Make the rows of standing jobs that are not there yet."""
+        for job in self._jobs:
+            if job.standing:
+                row = {"$setOnInsert": {"next_at": clock.wall_ms()}}
+                with contextlib.suppress(DuplicateKeyError):  # another process was faster
+                    self._database[job.collection].update_one({"_id": job.standing}, row, upsert=True)
+
     def claimable(self) -> list[tuple[Job, Document]]:
         """Rows that may be claimed now, those that have waited longest first. Reports the check ``jobs``."""
         began, offset = clock.wall_ms(), clock.offset_ms()
@@ -88,7 +102,7 @@ class Jobs:
             query = {"next_at": {"$gt": 0, "$lte": began + HORIZON_MS}}
             fields = {"next_at": 1, "claimed_until": 1}
             rows = list(self._database[job.collection].find(query, fields).sort("next_at", 1).limit(LIMIT))
-            pending += len(rows)
+            pending += sum(row["_id"] != job.standing for row in rows)
             found += [
                 (job, row)
                 for row in rows
@@ -258,8 +272,9 @@ def run(settings: Settings, declared: Mapping[str, Sequence[Job]], name: str) ->
     for found in jobs:
         found.presence.settle_ms = presence.SETTLE_MEMORY_MS  # no message travels to a jobs process
     crew = Crew(jobs, settings.jobs_threads)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: crew.stop())
+    signals.on_stop(crew.stop)
+    for found in jobs:
+        found.stand()
     ended = threading.Event()
     reporter = Reporter(client, shared, [found.presence for found in jobs], [crew.look])
     metrics.serve(settings, "jobs", ready=lambda: reporter.fresh)

@@ -1,13 +1,11 @@
 """Metrics: what every process counts, and its Prometheus page (with ``/healthz``) where the settings ask for one."""
 
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from prometheus_client import Counter, Gauge, Histogram, make_wsgi_app
-from prometheus_client.exposition import ThreadingWSGIServer
 
+from services.chassis import pages
 from services.chassis.settings import Settings
 
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -21,13 +19,10 @@ CALL_RETRIES: Final = Counter("jishi_call_retries_total", "Calls of other servic
 HTTP_ANSWERS: Final = Counter("jishi_http_answers_total", "Answers of the gateway", ("route", "status"))
 HTTP_SECONDS: Final = Histogram("jishi_http_seconds", "Time the gateway took to answer", ("route",), buckets=_FAST)
 READY: Final = Gauge("jishi_ready", "1 while the service can do its work (its database answers)", ("service",))
-
-
-class _Quiet(WSGIRequestHandler):
-    """Scrapes are not worth a log line."""
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
-        """Say nothing."""
+SEARCH_BEHIND: Final = Gauge(
+    "jishi_search_behind_seconds",
+    "How long ago the search index of this machine held everything; -1 before there is one",
+)
 
 
 def serve(settings: Settings, role: str, ready: Callable[[], bool] = lambda: True) -> int:
@@ -38,7 +33,6 @@ def serve(settings: Settings, role: str, ready: Callable[[], bool] = lambda: Tru
     listen = settings.metrics_listen.get(role)
     if not listen:
         return 0
-    host, _, port = listen.rpartition(":")
     page = make_wsgi_app()
 
     def app(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
@@ -49,6 +43,4 @@ def serve(settings: Settings, role: str, ready: Callable[[], bool] = lambda: Tru
         start("200 OK" if fine else "503 Service Unavailable", [("Content-Type", "text/plain")])
         return [b"ready\n" if fine else b"not ready\n"]
 
-    server = make_server(host, int(port), app, ThreadingWSGIServer, handler_class=_Quiet)
-    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
-    return int(server.server_port)
+    return int(pages.show(listen, "metrics", app).server_port)

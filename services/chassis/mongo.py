@@ -28,6 +28,7 @@ AWAY: Final = (AutoReconnect, ConnectionFailure, ServerSelectionTimeoutError, Wa
 WRITE_CONFLICTS: Final = frozenset({112, 251})
 """WriteConflict, NoSuchTransaction: the transaction lost and may run again."""
 DAY_S: Final = 86_400
+LOG_KEPT_S: Final = 7 * DAY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Collection:
 
 
 CHASSIS_COLLECTIONS: Final = (
-    Collection("event_log", (Index(("subject",)), Index(("logged_at",)), Index(("expire_at",), expire_s=0))),
+    Collection("event_log", (Index(("sent_at",), expire_s=LOG_KEPT_S),)),
     Collection(
         "handled",
         (
@@ -80,6 +81,9 @@ CHASSIS_COLLECTIONS: Final = (
     Collection("revoked", (Index(("expire_at",), expire_s=0),)),
 )
 """What every service's database holds beside its own: events sent, deliveries waiting or parked, old applied ids, answers, revoked tokens."""
+
+LETTERS: Final = Collection("event_log", emits=True)
+"""Declared by a service whose transactions send their events by letter (``Transaction.change``): rows of the log that are to be sent."""
 
 
 def connect(settings: Settings, *, pool: int = 64, timeout_s: float = 3.0) -> Client:

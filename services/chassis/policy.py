@@ -46,6 +46,10 @@ class Policy:
             raise KeyError(name)
         return valid[-1]
 
+    def dated(self, name: str) -> tuple[Entry, ...]:
+        """All entries of ``name``, oldest first. Raises KeyError where there is none."""
+        return tuple(self._entries[name])
+
     def value(self, name: str, when: datetime) -> Any:
         """The value of ``name`` in force at ``when``."""
         return self.at(name, when).value

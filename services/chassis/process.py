@@ -16,9 +16,9 @@ def main(service: str, arguments: Sequence[str] | None = None) -> None:
     role = _role(service, ROLES, sys.argv[1:] if arguments is None else arguments)
     if role == "worker":
         _patch()
-        from services.chassis import subscriptions  # noqa: PLC0415
-        from services.chassis.amqp import runner  # noqa: PLC0415
-        from services.chassis.settings import settings  # noqa: PLC0415
+        from services.chassis import subscriptions
+        from services.chassis.amqp import runner
+        from services.chassis.settings import settings
 
         own = [worker for worker in subscriptions.workers() if worker.service == service]
         runner.run(settings(), own, name=service)
@@ -33,15 +33,15 @@ def main_embedded(arguments: Sequence[str] | None = None) -> None:
     role = _role("embedded", ("servers", "worker", "jobs"), sys.argv[1:] if arguments is None else arguments)
     if role == "worker":
         _patch()
-        from services.chassis import subscriptions  # noqa: PLC0415
-        from services.chassis.amqp import runner  # noqa: PLC0415
-        from services.chassis.settings import settings  # noqa: PLC0415
+        from services.chassis import subscriptions
+        from services.chassis.amqp import runner
+        from services.chassis.settings import settings
 
         runner.run(settings(), subscriptions.workers(), name="embedded")
     elif role == "jobs":
         _jobs(None, "embedded")
     else:
-        from services.chassis.settings import SERVICES  # noqa: PLC0415
+        from services.chassis.settings import SERVICES
 
         _servers(SERVICES, "embedded")
 
@@ -57,8 +57,8 @@ def _patch() -> None:
 
 
 def _servers(services: Sequence[str], name: str) -> None:
-    from services.chassis import clock, logs, mongo, presence, rpc, tracing  # noqa: PLC0415
-    from services.chassis.settings import settings  # noqa: PLC0415
+    from services.chassis import clock, logs, mongo, presence, rpc, tracing
+    from services.chassis.settings import settings
 
     logs.configure(settings(), name, "server")
     tracing.configure(settings(), name, "server")
@@ -70,7 +70,7 @@ def _servers(services: Sequence[str], name: str) -> None:
 
 
 def _jobs(services: Sequence[str] | None, name: str) -> None:
-    from services.chassis import jobs  # noqa: PLC0415
-    from services.chassis.settings import settings  # noqa: PLC0415
+    from services.chassis import jobs
+    from services.chassis.settings import settings
 
     jobs.main(settings(), services, name)

@@ -136,11 +136,15 @@ class Job:
 
     Rows of ``collection`` with an integer ``next_at`` (wall ms, sparse index) wait to be worked on. ``run(run)`` does as much as
     it can, keeps its lease by ``run.keep()`` between steps, and leaves the row without ``next_at`` when all is done.
+
+    ``standing``: the id of a row that is always there, for work that nobody announces. Its run puts it off (``run.later``), it never
+    ends, and it counts as nothing that is left to do: a quiet stack has it too.
     """
 
     collection: str
     name: str
     run: Callable[["JobRun"], None]
+    standing: str = ""
 
 
 class JobRun:
@@ -156,4 +160,8 @@ class JobRun:
 
     def keep(self, *, yielding: bool = True) -> None:
         """Prolong the lease, between steps. Raises LeaseLost when another process holds it now, or this one must give it up."""
+        raise NotImplementedError
+
+    def later(self, wait_ms: int) -> None:
+        """Nothing can be done yet: after this run the row wants to be worked on again in ``wait_ms``."""
         raise NotImplementedError

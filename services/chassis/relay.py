@@ -3,15 +3,18 @@
 Every document whose ``outbox_at`` is set is taken from a bounded window (never "id greater than a cursor": a smaller id can commit
 later), its events are published and confirmed, then one ordered bulk write logs them *first* and clears them from the document. A
 crash between any two of these only sends again. Several relays of one service do no harm; one leads to save work.
+
+A *letter* is a row of the log that was written with its events already, by the transaction that promised them (``Transaction.change``): it
+is only marked as sent.
 """
 
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from prometheus_client import Counter
 from pymongo import UpdateOne
@@ -21,17 +24,18 @@ from services.chassis import clock
 from services.chassis.commit.documents import DUPLICATE_KEY
 from services.chassis.events import Envelope
 from services.chassis.logs import get
-from services.chassis.mongo import Database, Document
+from services.chassis.mongo import LETTERS, Database, Document
 from services.chassis.once import is_away
 from services.chassis.presence import Presence
 
+T = TypeVar("T")
+LOG: Final = LETTERS.name
 WINDOW: Final = 200
 POLL_FIRST_S: Final = 0.02
 POLL_MOST_S: Final = 0.5
 LINGER_S: Final = 0.008
 """After a ring, so long others may commit too and share the writes."""
 HOUSEKEEPING_S: Final = 1.0
-LOG_KEPT: Final = timedelta(days=7)
 CLOCK_STEP_MS: Final = 1000
 """A wall clock that is set back by less than this loses nothing."""
 EVENTS_SENT: Final = Counter("jishi_events_sent_total", "Events published and confirmed", ("service",))
@@ -80,15 +84,18 @@ class Relay:
     def sweep(self, name: str) -> int:
         """Send what the documents of one collection promise, at most a window of it; answers how many events (a window: look again)."""
         began = clock.wall_ms()
-        query = {"outbox_at": {"$gt": 0, "$lte": began + CLOCK_STEP_MS}}
-        documents = list(self._database[name].find(query, {"outbox": 1}).sort("outbox_at", 1).limit(WINDOW))
+        documents = self._window(name, began + CLOCK_STEP_MS)
         if not documents:
             self._clean[name] = began
             return 0
         self._presence.active()
-        batch = _first_events(documents)
+        batch = _first_letters(documents) if name == LOG else _first_events(documents)
         self._publisher.publish([Outgoing(envelope) for _, envelopes in batch for envelope in envelopes])
-        self._settle(name, batch)
+        if name == LOG:
+            self._mark_sent([document for document, _ in batch])
+        else:
+            self._settle(name, batch)
+        EVENTS_SENT.labels(self._presence.service).inc(sum(len(envelopes) for _, envelopes in batch))
         self._presence.active()
         return max(len(documents), sum(len(envelopes) for _, envelopes in batch))
 
@@ -98,12 +105,12 @@ class Relay:
         """
         bound = min(self._bounds.pop(name, latest), latest)
         query = {"outbox_at": {"$gt": 0, "$lte": bound}}
-        documents = list(self._database[name].find(query, {"outbox": 1, "outbox_at": 1}).limit(WINDOW))
+        found = self._database[name].find(query, {"outbox": 1, "outbox_at": 1})
+        documents = list(found.sort("outbox_at", 1).limit(WINDOW))
         if not documents and bound < latest:
             return self._window(name, latest)
         if len(documents) == WINDOW:
-            times = [document["outbox_at"] for document in documents]
-            self._bounds[name] = 2 * max(times) - min(times) + 1
+            self._bounds[name] = 2 * documents[-1]["outbox_at"] - documents[0]["outbox_at"] + 1
         return documents
 
     def _settle(self, name: str, batch: list[tuple[Document, list[Envelope]]]) -> None:
@@ -112,10 +119,11 @@ class Relay:
         Cleared one by one, never by an update of many: on the embedded database that waits for transactions while it keeps them out.
         """
         envelopes = [envelope for _, sent in batch for envelope in sent]
-        now, expire_at = clock.wall_ms(), clock.wall() + LOG_KEPT
-        logged = [_log_row(envelope, now, expire_at) for envelope in envelopes]
+        now = clock.wall()
+        logged = [{"_id": envelope["id"], "envelope": envelope, "sent_at": now} for envelope in envelopes]
         try:
-            self._database["event_log"].insert_many(logged, ordered=False)
+            if logged:  # else a document that says it has events and has none: it is cleared all the same
+                self._database[LOG].insert_many(logged, ordered=False)
         except BulkWriteError as error:
             if any(problem["code"] != DUPLICATE_KEY for problem in error.details["writeErrors"]):
                 raise  # else: logged by an earlier try
@@ -125,19 +133,25 @@ class Relay:
             for document, sent in batch
         ]
         self._database.client.bulk_write(cleared, ordered=False)
-        EVENTS_SENT.labels(self._presence.service).inc(len(envelopes))
+
+    def _mark_sent(self, letters: Sequence[Document]) -> None:
+        """They are in the log already. One by one for the reason ``_settle`` has."""
+        log = self._database[LOG]
+        sent = {"$set": {"sent_at": clock.wall()}, "$unset": {"outbox_at": ""}}
+        log.bulk_write([UpdateOne({"_id": letter["_id"]}, sent) for letter in letters], ordered=False)
 
     # ------------------------------------------------------------------------------------------------------- sending again
 
     def resend(self, since_ms: int) -> int:
         """Publish again what was logged after ``since_ms`` (wall): what a broker in memory may have lost. Answers how many."""
-        window = {"logged_at": {"$gt": max(0, since_ms - CLOCK_STEP_MS), "$lte": clock.wall_ms() + CLOCK_STEP_MS}}
+        window = {"sent_at": {"$gt": clock.moment(max(0, since_ms - CLOCK_STEP_MS)), "$lte": _soon()}}
         sent = 0
-        for batch in _batches(self._database["event_log"].find(window)):
-            ids = [row["_id"] for row in batch]
-            self._database["event_log"].update_many({"_id": {"$in": ids}}, {"$inc": {"resent": 1}})
-            self._publisher.publish([Outgoing(row["envelope"], resent=row.get("resent", 0) + 1) for row in batch])
-            sent += len(batch)
+        for batch in _batches(self._database[LOG].find(window)):
+            again = [UpdateOne({"_id": row["_id"]}, {"$inc": {"resent": 1}}) for row in batch]
+            self._database[LOG].bulk_write(again, ordered=False)
+            told = [Outgoing(envelope, resent=row.get("resent", 0) + 1) for row in batch for envelope in logged_in(row)]
+            self._publisher.publish(told)
+            sent += len(told)
         return sent
 
     def acquaint(self, subscriptions: Iterable[tuple[str, str]]) -> None:
@@ -151,11 +165,11 @@ class Relay:
         sent = 0
         for asked in list(self._database["subscribers"].find({"replay_from": {"$gt": 0}})):
             self._presence.active()
-            window = {"logged_at": {"$gte": asked["replay_from"], "$lte": clock.wall_ms() + CLOCK_STEP_MS}}
-            log = self._database["event_log"].find(window)
-            rows = (row for row in log if row["envelope"]["type"] == asked["type"])
-            for batch in _batches(rows):
-                self._publisher.publish([Outgoing(row["envelope"], queue=asked["_id"]) for row in batch])
+            window = {"sent_at": {"$gte": clock.moment(asked["replay_from"]), "$lte": _soon()}}
+            log = self._database[LOG].find(window)
+            told = (envelope for row in log for envelope in logged_in(row) if envelope["type"] == asked["type"])
+            for batch in _batches(told):
+                self._publisher.publish([Outgoing(envelope, queue=asked["_id"]) for envelope in batch])
                 sent += len(batch)
             finished = {"_id": asked["_id"], "replay_from": asked["replay_from"]}
             self._database["subscribers"].update_one(finished, {"$unset": {"replay_from": ""}})
@@ -201,6 +215,7 @@ class Relay:
         found = 0
         for name in rung:
             events = self.sweep(name)
+            self._polls[name] = time.monotonic() + self._intervals[name]  # it was looked at just now
             found += events
             if events >= WINDOW:
                 self.ring(f"{self._database.name}.{name}")
@@ -249,14 +264,27 @@ def _first_events(documents: Sequence[Document]) -> list[tuple[Document, list[En
     return batch
 
 
-def _log_row(envelope: Envelope, now: int, expire_at: Any) -> Document:
-    return {
-        "_id": envelope["id"],
-        "envelope": envelope,
-        "subject": envelope["subject"],
-        "logged_at": now,
-        "expire_at": expire_at,
-    }
+def _first_letters(letters: Sequence[Document]) -> list[tuple[Document, list[Envelope]]]:
+    """Whole letters in order, up to about a window of events: one of them is sent or not."""
+    batch: list[tuple[Document, list[Envelope]]] = []
+    events = 0
+    for letter in letters:
+        if batch and events + len(letter["outbox"]) > WINDOW:
+            break
+        batch.append((letter, letter["outbox"]))
+        events += len(letter["outbox"])
+    return batch
+
+
+def logged_in(row: Document) -> list[Envelope]:
+    """The events of a row of the log: one that was sent from a document, or those of a letter."""
+    envelopes: list[Envelope] = [row["envelope"]] if "envelope" in row else row["outbox"]
+    return envelopes
+
+
+def _soon() -> datetime:
+    """The end of all that was logged until now, by whichever process's clock."""
+    return clock.moment(clock.wall_ms() + CLOCK_STEP_MS)
 
 
 def _without(ids: list[str]) -> list[Document]:
@@ -267,7 +295,7 @@ def _without(ids: list[str]) -> list[Document]:
     return [{"$set": {"outbox": left}}, {"$set": unmarked}]
 
 
-def _batches(rows: Iterable[Document]) -> Iterator[list[Document]]:
+def _batches(rows: Iterable[T]) -> Iterator[list[T]]:
     iterator = iter(rows)
     while batch := list(islice(iterator, WINDOW)):
         yield batch

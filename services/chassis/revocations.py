@@ -17,14 +17,16 @@ def read(database: Database) -> Revoked:
     tokens, subjects = set(), {}
     for row in database[COLLECTION].find():
         if "issued_before" in row:
-            subjects[row["subject"]] = clock.ms(row["issued_before"]) // 1000
+            subjects[row["subject"], row.get("shop_id", "")] = clock.ms(row["issued_before"]) // 1000
         else:
             tokens.add(row["_id"])
     return Revoked(frozenset(tokens), subjects)
 
 
 def _row_id(event: Event) -> str:
-    return event.data["token_id"] or f"subject:{event.data['subject']}"
+    data = event.data
+    shop = f"@{data['shop_id']}" if data.get("shop_id") else ""
+    return data["token_id"] or f"subject:{data['subject']}{shop}"
 
 
 def _load(database: Database, event: Event) -> Document | None:
@@ -52,7 +54,7 @@ def _apply(delivery: Delivery, _row: Any, _decision: Decision) -> None:
     }
     if data["token_id"]:
         latest.pop("issued_before", None)
-    update: dict[str, Any] = {"$set": {"subject": data["subject"]}}
+    update: dict[str, Any] = {"$set": {"subject": data["subject"], "shop_id": data.get("shop_id", "")}}
     if latest:
         update["$max"] = latest
     delivery.database[COLLECTION].update_one({"_id": _row_id(delivery.event)}, update, upsert=True)

@@ -1,10 +1,11 @@
 """Everything that may differ between two installations, read from the environment once."""
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SERVICES: Final = ("accounts", "catalog", "orders", "payments", "disputes", "broadcast")
@@ -39,8 +40,10 @@ class Settings(BaseSettings):
     channel_url: str = "http://127.0.0.1:8090"
     keys_dir: Path | None = None
     """Ed25519 keys of the services. Default: ``data_dir/keys``."""
-    jwks_url: str = ""
-    """Where the public keys are read from when they are not in ``keys_dir``."""
+    jwks: dict[str, str] = Field(default_factory=dict)
+    """Service → URL of its JWKS document (JSON), for services whose public keys are not in ``keys``."""
+    jwks_listen: dict[str, str] = Field(default_factory=dict)
+    """Service → host:port where its server shows its JWKS document (JSON). Empty: nowhere."""
     bootstrap_secret: str = ""
     rpc_threads: int = 16
     rpc_timeout_s: float = 10.0
@@ -49,13 +52,48 @@ class Settings(BaseSettings):
     jobs_threads: int = 4
     """Jobs that run at once in a jobs process."""
     bell: dict[str, str] = Field(default_factory=dict)
-    """Service → host:port where its worker hears that facts were committed (JSON, UDP). Empty: the relay only polls."""
+    """Service → host:port where others tell its worker that facts were committed (JSON, UDP). Empty: the relay only polls."""
+    bell_listen: str = ""
+    """host:port where a worker hears it; needed where the address in ``bell`` is not its own to bind (containers: 0.0.0.0)."""
+    blobs: str = ""
+    """Where pictures are kept: empty: in the database (GridFS); s3://bucket/prefix: in an S3-compatible store."""
+    s3_endpoint: str = ""
+    """http(s)://host:port of the store; empty: Amazon's own."""
+    s3_region: str = "us-east-1"
+    s3_access_key_id: str = ""
+    s3_secret_access_key: str = ""
+    """Empty: as the machine is allowed (its role)."""
+    fetch_from: list[str] = Field(default_factory=list)
+    """host:port of inside servers from which pictures may be fetched all the same (JSON); all other private addresses are refused."""
     log_level: str = "INFO"
     log_format: str = "json"
     metrics_listen: dict[str, str] = Field(default_factory=dict)
     """Role (server, worker, jobs) → host:port of its Prometheus page. Empty: off."""
     otlp_endpoint: str = ""
     """OTLP over HTTP. Empty: traces are carried but not exported."""
+
+    @field_validator("blobs")
+    @classmethod
+    def _is_bucket(cls, told: str) -> str:
+        """A store that cannot be would be found only by the first picture."""
+        if told and not (told.startswith("s3://") and told.removeprefix("s3://").partition("/")[0]):
+            raise ValueError(f"{told!r} is no s3://bucket/prefix")
+        return told
+
+    @field_validator("bell", "bell_listen")
+    @classmethod
+    def _has_port(cls, told: dict[str, str] | str) -> dict[str, str] | str:
+        """A bell without a port would be found only by the first command that rings it."""
+        for address in told.values() if isinstance(told, dict) else [told] if told else []:
+            host, _, port = address.rpartition(":")
+            if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+                raise ValueError(f"{address!r} is no host:port")
+        return told
+
+    def bells(self, services: Iterable[str]) -> set[str]:
+        """The host:port at which a worker of ``services`` listens for rings; none where no bell is set."""
+        own = {self.bell[service] for service in services if self.bell.get(service)}
+        return {self.bell_listen} if own and self.bell_listen else own
 
     def listen_address(self, service: str) -> str:
         """Where ``service``'s gRPC server listens."""

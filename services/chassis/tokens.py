@@ -23,6 +23,8 @@ ISSUER: Final = "accounts"
 ANYONE: Final = "anyone"
 SERVICE: Final = "service"
 KINDS: Final = frozenset({"buyer", "merchant", "admin", "arbitrator", "supervisor", "auditor", SERVICE})
+ITSELF: Final = "sub"
+"""An account_id that is the subject, told short: clients of the 2014 API keep 512 characters for a token."""
 CACHED: Final = 20_000
 SERVICE_LIFETIME_S: Final = 900
 RENEW_BEFORE_S: Final = 300
@@ -64,14 +66,18 @@ NOBODY: Final = Caller(ANYONE)
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """Tokens that are no longer good: by id, or all that a subject was given up to a moment (wall seconds since 1970)."""
+    """Tokens that are no longer good: by id, or all that a subject was given up to a moment (wall seconds since 1970).
+
+    ``subjects``: (subject, shop) → that moment; shop empty: whichever shop the token speaks for.
+    """
 
     token_ids: frozenset[str] = frozenset()
-    subjects: Mapping[str, int] = field(default_factory=dict)
+    subjects: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     def holds(self, caller: Caller) -> bool:
         """Whether the caller's token is revoked."""
-        return caller.jti in self.token_ids or caller.issued_at < self.subjects.get(caller.subject, 0)
+        given_before = (self.subjects.get((caller.subject, shop), 0) for shop in {"", caller.shop_id})
+        return caller.jti in self.token_ids or caller.issued_at < max(given_before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +126,10 @@ class Signer:
             "iat": now,
             "exp": now + lifetime_s,
         }
-        more = {"scopes": sorted(scopes), "shop_id": shop_id, "account_id": account_id}
+        account = ITSELF if account_id == subject else account_id
+        more = {"scopes": sorted(scopes), "shop_id": shop_id, "account_id": account}
         claims.update({name: value for name, value in more.items() if value})
-        text = jwt.encode(self._header, claims, self._key, algorithms=[ALGORITHM])
+        text = jwt.encode(self._header, claims, self._key, algorithms=[ALGORITHM], default_type=None)
         return Minted(text, claims["jti"], claims["exp"])
 
     def own(self) -> str:
@@ -194,10 +201,12 @@ def _caller(claims: Mapping[str, Any]) -> Caller:
     if kind not in KINDS or not subject or not vouched or issued > clock.wall_ms() // 1000 + SKEW_S:
         raise _unreadable()
     shop, account = str(claims.get("shop_id", "")), str(claims.get("account_id", ""))
+    account = subject if account == ITSELF else account
     return Caller(kind, subject, shop, account, scopes, jti, issued, expires)
 
 
 def _unreadable() -> Refusal:
     return Refusal(
-        "UNAUTHENTICATED", "the access token is not one of ours; send `Authorization: Bearer <token>` with a valid one"
+        "UNAUTHENTICATED",
+        "the access token is not one of ours, or was cut: send it whole as `Authorization: Bearer <token>`, or get a new one",
     )

@@ -159,7 +159,7 @@ class Process:
         for desk in self.desks:
             self._runner.add_service(desk.service_class())
             bell.on_ring(desk.relay.ring)
-        for address in {self.settings.bell.get(desk.worker.service, "") for desk in self.desks} - {""}:
+        for address in self.settings.bells(desk.worker.service for desk in self.desks):
             eventlet.spawn_n(bell.listen, address, self._stopping.is_set)
         self._prepare_database()
         self._runner.start()

@@ -57,10 +57,11 @@ class Topology:
         """Declare all of it. Safe to repeat, by any process; raises what the connection raises."""
         for service in SERVICES:
             self.exchange(service)(channel).declare()
-        for queue in self._queues():
+        for queue in self.queues():
             queue(channel).declare()
 
-    def _queues(self) -> Iterable[Queue]:
+    def queues(self) -> Iterable[Queue]:
+        """Every queue of this world."""
         yield from (self.queue(found) for found in self.subscriptions)
         if self._memory:
             return

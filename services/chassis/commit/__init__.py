@@ -22,11 +22,12 @@ from services.chassis.commit.documents import (
     created,
     created_before,
     prepare,
+    recognised,
     render,
     spill,
     write,
 )
-from services.chassis.commit.transactions import HANDLED_KEPT, Shortfall, Transaction
+from services.chassis.commit.transactions import HANDLED_KEPT, Shortfall, Transaction, settled
 
 __all__ = [
     "APPLIED_KEPT",
@@ -50,7 +51,9 @@ __all__ = [
     "created",
     "created_before",
     "prepare",
+    "recognised",
     "render",
+    "settled",
     "spill",
     "write",
 ]

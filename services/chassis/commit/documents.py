@@ -79,19 +79,26 @@ class Taken(Exception):
 
 
 def create(
-    rows: Rows, document: Mapping[str, Any], cause: Cause, *, facts: tuple[Fact, ...] = (), due: datetime | None = None
+    rows: Rows,
+    document: Mapping[str, Any],
+    cause: Cause,
+    *,
+    facts: tuple[Fact, ...] = (),
+    due: datetime | None = None,
+    natural: bool = False,
 ) -> Outcome:
     """Insert ``document`` (with ``_id``) for ``cause``; a replay answers with the document that is there.
 
-    The collection is declared ``keyed``. Raises Refusal IDEMPOTENCY_KEY_REUSED for the same key with another body, Taken when
-    another unique key collides.
+    The collection is declared ``keyed``, or the ``_id`` is ``natural``: no drawn one but what the command names, so that a replay
+    finds it there and the collection needs no index for it. Raises Refusal IDEMPOTENCY_KEY_REUSED for the same key with another
+    body, Taken when another unique key collides.
     """
     prepared = prepare(rows, document, cause, facts=facts, due=due)
     try:
         rows.insert_one(prepared)
     except DuplicateKeyError as error:
-        found = rows.find_one({"created_by": cause.id})
-        if found is None:
+        found = rows.find_one({"_id": document["_id"]} if natural else {"created_by": cause.id})
+        if found is None or found.get("created_by") != cause.id:
             raise Taken(tuple((error.details or {}).get("keyPattern", {}))) from error
         return created_before(found, cause)
     if facts:
@@ -128,7 +135,7 @@ def prepare(
     if due is not None:
         prepared.update(_timer(document["_id"], due))
     if facts:
-        prepared["outbox"] = _envelopes(rows, document["_id"], facts, 0, cause)
+        prepared["outbox"] = envelopes(rows, document["_id"], facts, 0, cause)
         prepared["outbox_at"] = clock.wall_ms()
     return prepared
 
@@ -208,6 +215,13 @@ def applied(rows: Rows, document: Document, cause: Cause) -> Outcome | None:
     return None
 
 
+def recognised(rows: Rows, document: Document, cause: Cause) -> Outcome | None:
+    """The first outcome, if ``cause`` created or changed ``document`` before; else None. Raises Refusal when the body differs."""
+    if document.get("created_by") == cause.id:
+        return created_before(document, cause)
+    return applied(rows, document, cause)
+
+
 def write(rows: Rows, document: Document, wanted: Change, cause: Cause) -> bool:
     """Write ``wanted`` onto exactly this version of ``document``; False when it had moved or a guard is unmet."""
     spill(rows, document)
@@ -218,8 +232,10 @@ def write(rows: Rows, document: Document, wanted: Change, cause: Cause) -> bool:
     return written
 
 
-def render(rows: Rows, document: Document, wanted: Change, cause: Cause) -> tuple[Document, Document]:
-    """The filter and the update of one conditional write on this version of ``document``."""
+def render(
+    rows: Rows, document: Document, wanted: Change, cause: Cause, *, carrying: bool = True
+) -> tuple[Document, Document]:
+    """The filter and the update of one conditional write on this version of ``document``, which carries its events or does not."""
     version = document["version"]
     step = max(1, len(wanted.facts))
     condition: Document = {"_id": document["_id"], "version": version, "applied.id": {"$ne": cause.id}, **wanted.guard}
@@ -240,12 +256,12 @@ def render(rows: Rows, document: Document, wanted: Change, cause: Cause) -> tupl
     if full:
         fields["archived"] = True
     update: Document = {"$set": fields, "$push": pushed}
-    if wanted.facts:
+    if wanted.facts and carrying:
         if len(document.get("outbox", ())) + len(wanted.facts) > OUTBOX_LIMIT:
             raise Refusal(
                 "BACKLOG_FULL", "too many events of this document wait to be sent; try again", retry_after_s=1
             )
-        pushed["outbox"] = {"$each": _envelopes(rows, document["_id"], wanted.facts, version, cause)}
+        pushed["outbox"] = {"$each": envelopes(rows, document["_id"], wanted.facts, version, cause)}
         update["$min"] = {"outbox_at": clock.wall_ms()}
     for operator, values in (("$inc", dict(wanted.inc)), ("$unset", removed), ("$pull", dict(wanted.pull))):
         if values:
@@ -286,7 +302,8 @@ def _timer(identity: Any, due: datetime) -> Document:
     return {"due_at": clock.ms(due), "slot": sum(str(identity).encode()) % TIMER_SLOTS}
 
 
-def _envelopes(rows: Rows, identity: Any, facts: tuple[Fact, ...], version: int, cause: Cause) -> list[events.Envelope]:
+def envelopes(rows: Rows, identity: Any, facts: tuple[Fact, ...], version: int, cause: Cause) -> list[events.Envelope]:
+    """The events of one change of a document at ``version``; the same change made again promises the same events."""
     entity = f"{rows.database.name}.{rows.name}:{identity}"
     return [
         events.pack(

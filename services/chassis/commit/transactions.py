@@ -7,20 +7,22 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pymongo import InsertOne, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, ClientBulkWriteException, OperationFailure, PyMongoError
 
-from services.chassis import bell, clock
-from services.chassis.commit.documents import DUPLICATE_KEY, PATIENCE_S, Cause, Rows, Taken, render, spill
+from services.chassis import bell, clock, ids
+from services.chassis.commit.documents import DUPLICATE_KEY, PATIENCE_S, Cause, Rows, Taken, envelopes, render, spill
 from services.chassis.decisions import Change
+from services.chassis.errors import Refusal
 from services.chassis.mongo import WRITE_CONFLICTS, Client, Database, Document, is_conflict
 
+T = TypeVar("T")
 HANDLED_KEPT: Final = timedelta(days=30)
 _LOSERS: Final = threading.Lock()
 """Transactions of this process that lost against another writer go one at a time, so that they do not lose to each other for ever."""
@@ -28,6 +30,16 @@ _LOSERS: Final = threading.Lock()
 
 class Shortfall(Exception):
     """A guard of a transaction was unmet; nothing was written. Read again and classify."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    """Items of one row: its collection, its other fields, the field that holds them, and they."""
+
+    rows: Rows
+    fields: Mapping[str, Any]
+    name: str
+    items: tuple[Any, ...]
 
 
 @dataclass(slots=True)
@@ -47,6 +59,7 @@ class Transaction:
     spills: list[tuple[Rows, Document]] = field(default_factory=list)
     many: list[tuple[Rows, Sequence[Document]]] = field(default_factory=list)
     telling: dict[str, Rows] = field(default_factory=dict)
+    gathered: dict[str, _Gathered] = field(default_factory=dict)
 
     def insert(self, rows: Rows, *documents: Document) -> "Transaction":
         """Insert documents (made by ``prepare`` where they are aggregates, or plain rows)."""
@@ -66,11 +79,32 @@ class Transaction:
             self.many.append((rows, documents))
         return self
 
-    def change(self, rows: Rows, document: Document, wanted: Change, cause: Cause) -> "Transaction":
-        """The same conditional write as ``commit.change`` makes, on this version of an aggregate."""
-        condition, update = render(rows, document, wanted, cause)
+    def gather(self, rows: Rows, fields: Mapping[str, Any], name: str, items: Sequence[Any]) -> "Transaction":
+        """Insert ``items`` in a row of ``fields``: one row for all transactions that are committed together, with the first one's fields.
+
+        For what is only read as a whole and needs no id of its own: another write of the transaction says that it was done.
+        """
+        before = self.gathered.get(_namespace(rows), _Gathered(rows, fields, name, ()))
+        self.gathered[_namespace(rows)] = replace(before, items=(*before.items, *items))
+        self.database = self.database or rows.database.name
+        return self
+
+    def change(
+        self, rows: Rows, document: Document, wanted: Change, cause: Cause, *, by_letter: bool = False
+    ) -> "Transaction":
+        """The same conditional write as ``commit.change`` makes, on this version of an aggregate.
+
+        ``by_letter``: its events go into one row of the event log for all that is committed together (the service declares ``LETTERS``),
+        and not into the document, from which each would have to be taken out again.
+        """
+        condition, update = render(rows, document, wanted, cause, carrying=not by_letter)
         self.spills.append((rows, document))
-        if wanted.facts:
+        if wanted.facts and by_letter:
+            letters = rows.database["event_log"]
+            told = envelopes(rows, document["_id"], wanted.facts, document["version"], cause)
+            self.gather(letters, {"outbox_at": clock.wall_ms()}, "outbox", told)
+            self.telling[_namespace(letters)] = letters
+        elif wanted.facts:
             self.telling[_namespace(rows)] = rows
         return self.update(rows, condition, update)
 
@@ -113,6 +147,9 @@ class Transaction:
         """
         for rows, document in self.spills:
             spill(rows, document)
+        for one in self.gathered.values():
+            self.insert(one.rows, {"_id": ids.new_id("row"), **one.fields, one.name: list(one.items)})
+        self.gathered = {}
         until = time.monotonic() + patience_s
         pause = 0.001
         lane: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
@@ -141,6 +178,8 @@ class Transaction:
             whole.spills += each.spills
             whole.many += each.many
             whole.telling |= each.telling
+            for one in each.gathered.values():
+                whole.gather(one.rows, one.fields, one.name, one.items)
         return whole
 
     def _attempt(self) -> None:
@@ -156,6 +195,21 @@ class Transaction:
             raise Shortfall
         for rows, documents in self.many:
             rows.insert_many(documents, session=session)
+
+
+def settled(name: str, attempt: Callable[[], T], *, patience_s: float = PATIENCE_S) -> T:
+    """What ``attempt`` answers: it reads, decides and commits a transaction, and does so anew when somebody else was faster.
+
+    Where that may have been this very cause, ``attempt`` looks for it first. Raises Refusal VERSION_CONFLICT when ``name`` keeps changing.
+    """
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            return attempt()
+        except (Shortfall, Taken):
+            if time.monotonic() > until:
+                raise Refusal("VERSION_CONFLICT", f"{name} kept changing; try again", retry_after_s=1) from None
+        time.sleep(random.uniform(0, 0.01))  # noqa: S311 - spreads writers, no secret
 
 
 def _namespace(rows: Rows) -> str:

@@ -4,7 +4,20 @@ from services.chassis.rpc.call import Call
 from services.chassis.rpc.client import Stub, connect
 from services.chassis.rpc.contracts import Method, methods_of
 from services.chassis.rpc.node import Node
-from services.chassis.rpc.server import Servers, Service, serve, start
+from services.chassis.rpc.server import Beside, Servers, Service, serve, start
 from services.chassis.tokens import Caller
 
-__all__ = ["Call", "Caller", "Method", "Node", "Servers", "Service", "Stub", "connect", "methods_of", "serve", "start"]
+__all__ = [
+    "Beside",
+    "Call",
+    "Caller",
+    "Method",
+    "Node",
+    "Servers",
+    "Service",
+    "Stub",
+    "connect",
+    "methods_of",
+    "serve",
+    "start",
+]

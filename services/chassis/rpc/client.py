@@ -164,17 +164,19 @@ class Stub:
         check_size(request)
         ask = self._callable(method)
         pause = pauses(until - clock.monotonic())
+        away: Refusal | None = None  # the line was found down: what is said when the time runs out looking for it again
         while True:
             left = until - clock.monotonic()
             if left <= 0:
-                raise Refusal("DEADLINE_EXCEEDED", f"no time is left to ask {method.name}")
+                raise away or Refusal("DEADLINE_EXCEEDED", f"no time is left to ask {method.name}")
             try:
                 return ask(request, timeout=left, metadata=metadata)
             except grpc.RpcError as error:
                 refusal, again = from_error(error, method.name)
                 wait = pause.next() if again else None
                 if wait is None:
-                    raise refusal from None
+                    raise (away if away and refusal.reason == "DEADLINE_EXCEEDED" else refusal) from None
+                away = refusal
             metrics.CALL_RETRIES.labels(method.name).inc()
             threading.Event().wait(wait)
 

@@ -15,6 +15,10 @@ from services.chassis import codec
 from services.chassis.tokens import ANYONE, SERVICE
 
 UPLOAD = "upload"
+DOWNLOAD = "download"
+IMMUTABLE = "immutable"
+_PIECE = {"data", "next_page_token", "content_type", "file_name"}
+_WHOLE = {"data", "content_type"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +62,14 @@ def method(service: str, descriptor: MethodDescriptor) -> Method:
         raise ValueError(f"{descriptor.full_name}: streamed responses are not supported; answer with pages")
     if rule.http and descriptor.client_streaming != (rule.body == UPLOAD):
         raise ValueError(f'{descriptor.full_name}: body "{UPLOAD}" and a stream of requests belong together')
+    if rule.body == DOWNLOAD:
+        asked, answered = descriptor.input_type.fields_by_name, descriptor.output_type.fields_by_name
+        if rule.effect != options_pb2.EFFECT_READ or "page_token" not in asked or set(answered) != _PIECE:
+            raise ValueError(f"{descriptor.full_name}: a download reads, page_token → {', '.join(sorted(_PIECE))}")
+    if rule.body == IMMUTABLE and (
+        rule.effect != options_pb2.EFFECT_READ or set(descriptor.output_type.fields_by_name) != _WHOLE
+    ):
+        raise ValueError(f'{descriptor.full_name}: body "{IMMUTABLE}" reads, and answers {", ".join(sorted(_WHOLE))}')
     prefix = SERVICE + ":"
     return Method(
         service=service,

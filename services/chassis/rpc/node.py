@@ -33,8 +33,9 @@ class Node:
         self.verifier = Verifier(settings)
         self.ready = False
         """Whether the database answered when last asked; calls are refused while it does not."""
-        self.declared = False
-        """Whether the indexes are there: from then on the service has started."""
+        self.started = False
+        """Whether it was ever ready: until then a call that comes too early is asked again, afterwards its refusal is final."""
+        self._declared = False
         self._stubs: dict[str, Stub] = {}
         self._ended = threading.Event()
 
@@ -63,20 +64,21 @@ class Node:
         while not self._ended.is_set():
             fine = False
             try:
-                if not self.declared:
+                if not self._declared:
                     mongo.declare(self.database, self.collections)
-                    self.declared = True
+                    self._declared = True
                 self.verifier.revoked = revocations.read(self.database)
                 fine = True
             except mongo.AWAY as error:
                 _log.warning("database away", service=self.service, error=str(error)[:200])
             except Exception as error:  # noqa: BLE001 - this thread must not end
-                fine = self.declared  # it answers; what it says is for a person to read
+                fine = self._declared  # it answers; what it says is for a person to read
                 _log.exception("database refuses", service=self.service, error=str(error)[:500])
             if self._ended.is_set():
                 return
             if fine != self.ready:
                 self.ready = fine
+                self.started = self.started or fine
                 metrics.READY.labels(self.service).set(fine)
                 tell(fine)
             self._ended.wait(WATCH_EVERY_S if fine else LOOK_AGAIN_S)

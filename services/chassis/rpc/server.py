@@ -1,11 +1,11 @@
 """gRPC servers: one for each service with its own threads and port, so that no service waits for a thread that waits for it."""
 
-import signal
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
+from wsgiref.simple_server import WSGIServer
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from services.chassis import clock, metrics, mongo, tracing
+from services.chassis import clock, jwks, metrics, mongo, signals, tracing
 from services.chassis.errors import Refusal
 from services.chassis.logs import get
 from services.chassis.mongo import Client, Collection
@@ -44,6 +44,16 @@ _SERVING: Final = {True: health_pb2.HealthCheckResponse.SERVING, False: health_p
 _log = get(__name__)
 
 
+class Beside(Protocol):
+    """Work of a server process that no call asks for."""
+
+    def start(self) -> None:
+        """Begin; does not wait for the database."""
+
+    def stop(self) -> None:
+        """End after what is at hand."""
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """A service as its ``server.py`` declares it: name, proto service, the class that answers, its collections.
@@ -55,6 +65,8 @@ class Service:
     descriptor: ServiceDescriptor
     implementation: Callable[[Node], Any]
     collections: tuple[Collection, ...] = ()
+    beside: Callable[[Node], "Beside"] | None = None
+    """What runs in the process beside the rpcs."""
 
 
 class OversizeError(Exception):
@@ -81,12 +93,15 @@ class Server:
             (service.descriptor.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
         )
         host = settings.listen_address(service.name).rpartition(":")[0]
+        self._beside = service.beside(self.node) if service.beside is not None else None
         self.address = f"{host}:{self._server.add_insecure_port(settings.listen_address(service.name))}"
 
     def start(self) -> None:
         """Begin to answer; SERVING as soon as the database does."""
         self._server.start()
         self.node.watch(self._tell)
+        if self._beside is not None:
+            self._beside.start()
         _log.info("listening", name=self.name, address=self.address)
 
     def retire(self) -> None:
@@ -99,6 +114,8 @@ class Server:
 
     def close(self) -> None:
         """After ``drain``: let go of threads and connections."""
+        if self._beside is not None:
+            self._beside.stop()
         self.node.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -113,6 +130,8 @@ class Servers:
     def __init__(self, services: Iterable[Service], settings: Settings) -> None:
         """Build them on one database client."""
         declared = tuple(services)
+        self._settings = settings
+        self._doors: list[WSGIServer] = []
         self._client = mongo.connect(settings, pool=settings.rpc_threads * len(declared) + 8)
         self.servers = {service.name: Server(service, settings, self._client) for service in declared}
 
@@ -123,6 +142,7 @@ class Servers:
 
     def start(self) -> "Servers":
         """Begin to answer."""
+        self._doors = [door for name in self.servers if (door := jwks.serve(self._settings, name)) is not None]
         for server in self.servers.values():
             server.start()
         return self
@@ -136,6 +156,9 @@ class Servers:
             server.drain(max(0.0, until - clock.monotonic()))
         for server in self.servers.values():
             server.close()
+        for door in self._doors:  # to the end: others check by it the tokens of the calls that are being answered
+            door.shutdown()
+            door.server_close()
         self._client.close()
 
 
@@ -148,8 +171,7 @@ def serve(services: Iterable[Service], settings: Settings, stop: threading.Event
     """Serve until SIGTERM or SIGINT (or until ``stop`` is set), then drain and return."""
     ended = stop or threading.Event()
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: ended.set())
+        signals.on_stop(ended.set)
     servers = Servers(services, settings)
     metrics.serve(settings, "server", ready=lambda: servers.ready)
     servers.start()

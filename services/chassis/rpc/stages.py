@@ -40,7 +40,7 @@ def ready(node: Node, _method: Method, following: Step) -> Step:
 
     def check(call: Call) -> Message:
         if not node.ready:
-            raise status.away() if node.declared else status.starting()
+            raise status.away() if node.started else status.starting()
         return following(call)
 
     return check
@@ -85,7 +85,10 @@ def allow(_node: Node, method: Method, following: Step) -> Step:
     def check(call: Call) -> Message:
         caller = call.caller
         if caller is NOBODY:
-            raise Refusal("UNAUTHENTICATED", "this call needs an access token: send `Authorization: Bearer <token>`")
+            message = (
+                "this call needs an access token: send `Authorization: Bearer <token>`; POST /v1/oauth/token gives one"
+            )
+            raise Refusal("UNAUTHENTICATED", message)
         if caller.kind not in kinds and not (caller.kind == SERVICE and caller.service in services):
             raise Refusal("PERMISSION_DENIED", f"this call is for {wanted}; the token is a {caller.kind}'s")
         if scope and caller.kind == MERCHANT and not caller.may(scope):

@@ -16,6 +16,12 @@ DOMAIN: Final = "jishi"
 DETAILS: Final = "grpc-status-details-bin"
 RETRY_S: Final = 1
 STARTING: Final = "starting"
+MESSAGE_MOST: Final = 1200
+DETAILS_MOST: Final = 3600
+TEXT_MOST: Final = 300
+_WIDEST: Final = 12
+"""Bytes of a status's message as gRPC escapes it, of its details, of one text in these, and of an escaped character: a line carries
+8 KiB of metadata, and a refusal that names what it was asked for must not be lost because that was long."""
 _BY_CODE: Final = {
     grpc.StatusCode.UNAVAILABLE: "UNAVAILABLE",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "UNAVAILABLE",
@@ -56,21 +62,44 @@ def starting() -> Refusal:
 
 
 def to_status(refusal: Refusal) -> status_pb2.Status:
-    """The refusal as ``google.rpc.Status``."""
-    status = status_pb2.Status(code=code_pb2.Code.Value(REASONS[refusal.reason].grpc), message=refusal.message)
-    info = {name: str(value) for name, value in refusal.info.items()}
+    """The refusal as ``google.rpc.Status``, its texts cut to what the line carries."""
+    code = code_pb2.Code.Value(REASONS[refusal.reason].grpc)
+    status = status_pb2.Status(code=code, message=_cut(refusal.message, MESSAGE_MOST, escaped=True))
+    info = {name: _cut(str(value)) for name, value in refusal.info.items()}
     _attach(status, error_details_pb2.ErrorInfo(reason=refusal.reason, domain=DOMAIN, metadata=info))
-    if refusal.violations:
-        fields = [
-            error_details_pb2.BadRequest.FieldViolation(field=found.field, description=found.message)
-            for found in refusal.violations
-        ]
-        _attach(status, error_details_pb2.BadRequest(field_violations=fields))
     if refusal.retry_after_s is not None:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.seconds = refusal.retry_after_s
         _attach(status, retry)
+    if refusal.violations:
+        _attach(status, _bad_request(refusal, DETAILS_MOST - status.ByteSize()))
     return status
+
+
+def _bad_request(refusal: Refusal, room: int) -> error_details_pb2.BadRequest:
+    """The violations that fit into ``room`` bytes, in order; the first one always."""
+    told = error_details_pb2.BadRequest()
+    for found in refusal.violations:
+        violation = told.field_violations.add(field=_cut(found.field), description=_cut(found.message))
+        room -= violation.ByteSize()
+        if room < 0 and len(told.field_violations) > 1:
+            del told.field_violations[-1]
+            break
+    return told
+
+
+def _cut(text: str, most: int = TEXT_MOST, *, escaped: bool = False) -> str:
+    """The beginning of ``text`` that takes at most ``most`` bytes, ``escaped`` as gRPC escapes a status's message."""
+    if len(text) * _WIDEST <= most:
+        return text
+    left = most - _WIDEST  # for the sign that something is missing
+    for place, character in enumerate(text):
+        size = len(character.encode())
+        plain = size == 1 and " " <= character <= "~" and character != "%"
+        left -= size * 3 if escaped and not plain else size
+        if left < 0:
+            return f"{text[:place]}…"
+    return text
 
 
 def abort(context: grpc.ServicerContext, refusal: Refusal) -> None:
