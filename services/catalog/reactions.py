@@ -1,19 +1,23 @@
-"""What the catalog does when it hears of a fact, or a reservation outlives its checkout."""
+"""What the catalog does when it hears of a fact, a reservation outlives its checkout, or the time of a publish has come."""
 
-from collections.abc import Mapping
-from datetime import datetime
+import contextlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from services.catalog.model import stock
-from services.catalog.model.chunks import decide_counted, decide_import_noted
-from services.catalog.store import Store
+from services.catalog.model import feeding, fetches, shelves, stock, viewing, windows
+from services.catalog.model.chunks import decide_counted
+from services.catalog.model.imports import decide_import_noted
+from services.catalog.store import SERVICE, Store
 from services.catalog.store import reserving as writes
-from services.chassis import clock, commit, together
-from services.chassis.commit import Cause, Transaction
+from services.catalog.store.viewing import count as count_views
+from services.catalog.store.viewing import count_products as count_product_views
+from services.chassis import clock, commit, policy, together
+from services.chassis.commit import Cause, Taken, Transaction
 from services.chassis.decisions import Change, Decision, Fact
 from services.chassis.events import Event
 from services.chassis.mongo import Database, Document
-from services.chassis.reacting import Delivery, Handler, Timer, keep_copy
+from services.chassis.reacting import Delivery, Handler, Timer, keep_copy, timer_on_document
 
 # ------------------------------------------------------------------------------------------------------------- reservations
 
@@ -40,11 +44,11 @@ def apply_paid(delivery: Delivery, reservation: Document | None, _decision: Deci
     held = reservation is not None and reservation["parts"].get(shop_id) == stock.HELD
     known = stock.lines_of(reservation, [shop_id]) if reservation else []
     lines = known or [{**line, "shop_id": shop_id, "buy_limit": 0} for line in data["lines"]]
-    wanted = stock.summed(lines)
+    wanted, units = stock.summed(lines), windows.units_wanted(lines)
     transaction = Transaction(store.client)
     if reservation is None or delivery.waited:  # else the part of the reservation itself tells that it was done
         transaction.handled(delivery.database, delivery.row_id, waited=delivery.waited)
-    if not held and _short(store, wanted):
+    if not held and _short(store, stock.needs(lines)):
         told = {"checkout_id": data["checkout_id"], "order_id": data["order_id"], "reason": "out_of_stock"}
         fact = Fact("jishi.catalog.reservation.failed.v1", told, data["order_id"])
         _end_part(store, transaction, delivery, reservation, stock.FAILED, (fact,))
@@ -54,15 +58,19 @@ def apply_paid(delivery: Delivery, reservation: Document | None, _decision: Deci
     for sku_id, quantity in sorted(wanted.items()):
         take = writes.sell_reserved if held else writes.sell_available
         take(store, transaction, sku_id, quantity)
+    for unit, quantity in sorted(units.items() if not held else ()):
+        writes.take_units(store, transaction, unit, quantity)
     if reservation is not None and not held:
         writes.count_purchases(store, transaction, reservation, lines, writes.Purchase.TAKE_ANYWAY)
-    transaction.insert(store.movements, _movement(data, shop_id, wanted, "sold", -1))
+    sold = [{**move, "ref": data["order_id"], "shop_id": shop_id} for move in _moves(wanted, -1)]
+    if sold:  # a presale takes nothing from stock
+        transaction.gather(store.movements, {"kind": "sold", "at": clock.business()}, "movements", sold)
     together.commit(transaction)
 
 
 def _short(store: Store, wanted: Mapping[str, int]) -> bool:
-    found = store.stock_by_id(wanted)
-    return any(sku_id not in found or found[sku_id]["available"] < quantity for sku_id, quantity in wanted.items())
+    left = store.left_of(wanted)
+    return any(left.get(key, 0) < quantity for key, quantity in wanted.items())
 
 
 def decide_closed(reservation: Document | None, event: Event) -> Decision:
@@ -80,8 +88,9 @@ def apply_closed(delivery: Delivery, reservation: Document | None, _decision: De
         _end_part(store, transaction, delivery, reservation, stock.RETURNED)
         for sku_id, quantity in sorted(wanted.items()):
             writes.take_back(store, transaction, sku_id, quantity)
+        _give_back(store, transaction, lines)
         writes.count_purchases(store, transaction, reservation, lines, writes.Purchase.GIVE_BACK)
-        transaction.insert(store.movements, _movement(data, shop_id, wanted, "returned", 1))
+        transaction.insert(store.movements, _returned(data, shop_id, wanted))
     elif reservation is not None and (shops := stock.held_by(reservation, shop_id)):
         _let_go(store, transaction, reservation, shops, delivery.cause)
     else:
@@ -104,7 +113,13 @@ def _let_go(store: Store, transaction: Transaction, reservation: Document, shops
     lines = stock.lines_of(reservation, shops)
     for sku_id, quantity in sorted(stock.summed(lines).items()):
         writes.release(store, transaction, sku_id, quantity)
+    _give_back(store, transaction, lines)
     writes.count_purchases(store, transaction, reservation, lines, writes.Purchase.GIVE_BACK)
+
+
+def _give_back(store: Store, transaction: Transaction, lines: Sequence[Mapping[str, Any]]) -> None:
+    for unit, quantity in sorted(windows.units_wanted(lines).items()):
+        writes.give_units(store, transaction, unit, quantity)
 
 
 def _end_part(
@@ -143,16 +158,20 @@ def _timer(held: list[str]) -> dict[str, Any]:
     return {} if held else {"due": None}
 
 
-def _movement(data: Mapping[str, Any], shop_id: str, wanted: Mapping[str, int], kind: str, sign: int) -> Document:
+def _returned(data: Mapping[str, Any], shop_id: str, wanted: Mapping[str, int]) -> Document:
     """One row for all SKUs of an order, under an id that follows from its cause, kept for ever."""
     return {
-        "_id": f"{kind}:{data['order_id']}",
+        "_id": f"returned:{data['order_id']}",
         "shop_id": shop_id,
-        "kind": kind,
+        "kind": "returned",
         "ref": data["order_id"],
-        "movements": [{"sku_id": sku_id, "delta": sign * quantity} for sku_id, quantity in wanted.items()],
+        "movements": _moves(wanted, 1),
         "at": clock.business(),
     }
+
+
+def _moves(wanted: Mapping[str, int], sign: int) -> list[Document]:
+    return [{"sku_id": sku_id, "delta": sign * quantity} for sku_id, quantity in wanted.items()]
 
 
 # ------------------------------------------------------------------------------------------------------------------- chunks
@@ -189,7 +208,7 @@ def load_shop(database: Database, event: Event) -> Document | None:
 
 
 def decide_completed(shop: Document | None, event: Event) -> Decision:
-    """See ``chunks.decide_import_noted``."""
+    """See ``imports.decide_import_noted``."""
     return decide_import_noted(shop, event.data)
 
 
@@ -202,9 +221,86 @@ def apply_completed(delivery: Delivery, _shop: Document | None, _decision: Decis
     transaction.update(store.shops, {"_id": data["shop_id"], **older}, {"$set": {"last_import": noted}}).commit()
 
 
+def load_fetching(database: Database, event: Event) -> dict[str, Document | None]:
+    """The import, and the work on its pictures."""
+    import_id = event.data["import_id"]
+    return {
+        "import": database["imports"].find_one({"_id": import_id}),
+        "fetching": database["image_fetches"].find_one({"_id": import_id}),
+    }
+
+
+def decide_fetching(found: Mapping[str, Any], event: Event) -> Decision:
+    """See ``fetches.decide_wanted``."""
+    return fetches.decide_wanted(found, event.data)
+
+
+def apply_fetching(delivery: Delivery, found: Mapping[str, Any], _decision: Decision) -> None:
+    """The work begins, once: its id is the import's."""
+    job = found["import"]
+    row = fetches.begun(job["_id"], job["shop_id"], clock.wall_ms())
+    with contextlib.suppress(Taken):
+        commit.create(delivery.database["image_fetches"], row, delivery.cause, natural=True)
+
+
+def load_feed(database: Database, event: Event) -> dict[str, Document | None]:
+    """The row of the feed that the event came to, and the copy of its shop."""
+    return {
+        "row": database["search_feed"].find_one({"_id": event.id}, {"at": 1}),
+        "shop": database["shops"].find_one({"_id": event.data["shop_id"]}, {"sequence": 1}),
+    }
+
+
+def decide_feed(found: Mapping[str, Any], event: Event) -> Decision:
+    """See ``feeding.decide_row``."""
+    return feeding.decide_row(found, event.type, event.sequence)
+
+
+def apply_feed(delivery: Delivery, _found: Mapping[str, Any], _decision: Decision) -> None:
+    """The search index of every machine reads it."""
+    event, store = delivery.event, Store(delivery.database)
+    row = feeding.row(event.type, event.data, clock.wall())
+    row |= {"_id": event.id, "at": clock.wall_ms()}
+    transaction = Transaction(store.client)
+    if delivery.waited:  # else the row itself tells that it was done
+        transaction.handled(delivery.database, delivery.row_id, waited=True)
+    transaction.insert(store.search_feed, row).commit()
+
+
 def shop_of(event: Event) -> str:
     """What early chunks wait for: the copy of their shop."""
     return str(event.data["shop_id"])
+
+
+# -------------------------------------------------------------------------------------------------------------------- views
+
+
+def load_batch(database: Database, event: Event) -> Document | None:
+    """The batch of views."""
+    return database["view_batches"].find_one({"_id": event.data["batch_id"]})
+
+
+def decide_views(batch: Document | None, _event: Event) -> Decision:
+    """See ``viewing.decide_recorded``."""
+    return viewing.decide_recorded(batch)
+
+
+def apply_views(delivery: Delivery, batch: Document, _decision: Decision) -> None:
+    """The days of shops and products gain what the batch says, once: the batch remembers that it was counted, and may go some days later."""
+    database, data = delivery.database, delivery.event.data
+    rules, now = policy.load(SERVICE), clock.business()
+    batch_kept, kept = rules.value("view_batch", now)["kept_s"], rules.value("view_days", now)
+    sets_end, counts_end = (
+        clock.wall() + timedelta(seconds=kept[name]) for name in ("visitors_kept_s", "products_kept_s")
+    )
+    counted = {"counted": True, "expire_at": clock.wall() + timedelta(seconds=batch_kept)}
+    transaction = Transaction(database.client)
+    if delivery.waited:  # else the batch itself tells that it was counted, and a row a second is spared
+        transaction.handled(database, delivery.row_id, waited=True)
+    transaction.change(database["view_batches"], batch, Change(set=counted), delivery.cause)
+    count_views(database, transaction, data["day"], data["views"], sets_end)
+    count_product_views(database, transaction, data["day"], data["views"], (counts_end, sets_end))
+    transaction.commit()
 
 
 HANDLERS: Final = (
@@ -229,5 +325,10 @@ HANDLERS: Final = (
     Handler(
         "jishi.catalog.import.completed.v1", "note_import", load_shop, decide_completed, apply_completed, entity=shop_of
     ),
+    Handler("jishi.catalog.import.completed.v1", "fetch_images", load_fetching, decide_fetching, apply_fetching),
+    Handler("jishi.catalog.views.recorded.v1", "count_views", load_batch, decide_views, apply_views),
+    Handler("jishi.catalog.import.chunk_applied.v1", "feed_chunk", load_feed, decide_feed, apply_feed),
+    Handler("jishi.catalog.product.moved.v1", "feed_product", load_feed, decide_feed, apply_feed),
+    Handler("jishi.accounts.shop.changed.v1", "feed_shop", load_feed, decide_feed, apply_feed, entity=shop_of),
 )
-TIMERS: Final = (Timer("reservations", expire),)
+TIMERS: Final = (Timer("reservations", expire), timer_on_document("shelves", shelves.decide_publish))

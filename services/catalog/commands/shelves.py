@@ -1,162 +1,271 @@
-"""Groups and shelves."""
+"""Shelves (货架): drafts, versions, publishing now and at a time ahead.
+
+A deleted shelf keeps its number, which is not given again, and the causes it knows; it belongs to no list any more.
+"""
 
 from collections.abc import Callable
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Final
+
+import nh3
 
 from services.catalog.commands.products import shop_of
 from services.catalog.model import shelves
+from services.catalog.model.shelves import Known
 from services.catalog.store import SERVICE, Store
+from services.catalog.store.shelving import shelf_key, version_key
 from services.chassis import clock, commit, ids, policy
 from services.chassis.commit import Cause, Outcome, Taken, Transaction
 from services.chassis.decisions import Change
-from services.chassis.errors import Refusal, Violation, invalid, not_found
+from services.chassis.errors import Refusal, Violation, check_etag, invalid, not_found
 from services.chassis.mongo import Document
-from services.chassis.texts import has_control
 
 ATTEMPTS: Final = 5
+TAGS: Final = 1000
+"""Tags of one text: a browser's tree costs the square of its depth."""
+LEFT: Final = ("published_version", "versions", "schedule")
+"""What a command says of the shelf beside its draft; remembered, so that a repetition is told the same."""
 
 
-def key(shop_id: str, number: int) -> str:
-    """The id of a group's or shelf's document: its number is unique in the shop only."""
-    return f"{shop_id}:{number}"
-
-
-def create_group(store: Store, cause: Cause, shop_id: str, name: str, product_ids: list[str]) -> Outcome:
-    """A new group (分组) of the shop's products. Raises Refusal INVALID_ARGUMENT naming the field."""
-    shop = shop_of(store, shop_id)
-    most = policy.load(SERVICE).value("group_count", shop.now)
-    longest = policy.load(SERVICE).value("shelf_limits", shop.now)["name"]
-    if not 0 < len(name) <= longest or has_control(name):
-        raise invalid("name", f"give the group a name of at most {longest} characters, none of them control")
-    if store.groups.count_documents({"shop_id": shop_id}, limit=most) >= most:
-        raise Refusal("CONDITION_UNMET", f"a shop has at most {most} groups; remove one first")
-    _own_products(store, shop_id, product_ids)
-    members = shelves.added([], product_ids, policy.load(SERVICE).value("group_products", shop.now))
-    row = {"shop_id": shop_id, "name": name, "product_ids": members}
-    return _create(store, "groups", cause, shop_id, lambda number: {**row, "group_id": number})
-
-
-def change_group(
-    store: Store, cause: Cause, shop_id: str, group_id: int, *, add: list[str], remove: list[str]
+def create_shelf(
+    store: Store, cause: Cause, shop_id: str, slug: str, said: Document, *, publish: bool = False
 ) -> Outcome:
-    """Add products at the end of a group, or take some out. Raises Refusal NOT_FOUND, INVALID_ARGUMENT."""
-    most = policy.load(SERVICE).value("group_products", clock.business())
-    _own_products(store, shop_id, add)
-    gone = set(remove)
+    """A new shelf; ``said`` is {name, banner, modules}. The outcome's document is as it was made; with ``publish`` everybody sees it.
 
-    def decide(group: Document) -> Change:
-        members = [
-            product_id for product_id in shelves.added(group["product_ids"], add, most) if product_id not in gone
-        ]
-        return Change(set={"product_ids": members}, answer={"product_count": len(members)})
-
-    return commit.change(store.groups, key(shop_id, group_id), cause, decide, kind="group")
-
-
-def _own_products(store: Store, shop_id: str, product_ids: list[str]) -> None:
-    most = policy.load(SERVICE).value("bulk_items", clock.business())
-    if len(product_ids) > most:
-        raise invalid("product_ids", f"at most {most} a call; split them")
-    if not product_ids:
-        return
-    found = store.products.find({"_id": {"$in": product_ids}}, {"shop_id": 1})
-    own = {row["_id"] for row in found if row["shop_id"] == shop_id}
-    wrong = [number for number, product_id in enumerate(product_ids) if product_id not in own]
-    if wrong:
-        violations = tuple(Violation(f"product_ids[{number}]", "the shop has no such product") for number in wrong)
-        raise Refusal("INVALID_ARGUMENT", f"{violations[0].field}: {violations[0].message}", violations)
-
-
-def create_shelf(store: Store, cause: Cause, shop_id: str, slug: str, draft: Document) -> Outcome:
-    """A new shelf (货架); ``draft`` is {name, banner, modules}. Raises Refusal INVALID_ARGUMENT, ALREADY_EXISTS for a slug in use."""
-    shop_of(store, shop_id)
+    Raises Refusal INVALID_ARGUMENT, ALREADY_EXISTS for a slug in use, CONDITION_UNMET for too many shelves, IDEMPOTENCY_KEY_REUSED.
+    """
+    shop = shop_of(store, shop_id)
+    draft = _clean(said)
+    before = commit.created(store.shelves, cause)
+    said_of_it = (shop_id, slug, draft, int(publish))
+    if before is not None:
+        return _as_made(before, *said_of_it)
     _check(store, shop_id, slug, draft)
-
-    def made(number: int) -> Document:
+    most = policy.load(SERVICE).value("shelf_count", shop.now)
+    if store.shelves.count_documents({"shop_id": shop_id}, limit=most) >= most:
+        raise Refusal("CONDITION_UNMET", f"a shop has at most {most} shelves; delete one first")
+    for _ in range(ATTEMPTS):
+        number = ids.small_id()
         name = slug or str(number)
-        return {
+        key = {"_id": shelf_key(shop_id, number), "shelf_id": number, "slug": name, "slug_key": f"{shop_id}/{name}"}
+        row = {
+            **key,
             "shop_id": shop_id,
-            "shelf_id": number,
-            "slug": name,
-            "slug_key": f"{shop_id}/{name}",
             "draft": draft,
-            "published_version": 0,
-            "versions": 0,
+            **dict.fromkeys(("published_version", "versions"), int(publish)),
         }
+        try:
+            return _as_made(_made(store, cause, row), *said_of_it)
+        except Taken:
+            before = commit.created(store.shelves, cause)
+            if before is not None:  # this very request, sent twice at once
+                return _as_made(before, *said_of_it)
+            if store.shelves.find_one({"slug_key": key["slug_key"]}) is not None:
+                message = f"the shop has a shelf called {name} already; choose another slug"
+                raise Refusal("ALREADY_EXISTS", f"slug: {message}", (Violation("slug", message),)) from None
+    raise Refusal("UNAVAILABLE", "no free number was found; try again", retry_after_s=1)
 
-    return _create(store, "shelves", cause, shop_id, made)
+
+def _made(store: Store, cause: Cause, row: Document) -> Outcome:
+    """The shelf, with its first version where everybody is to see it: no kill leaves it made and unseen. Raises Taken."""
+    if not row["versions"]:
+        return commit.create(store.shelves, row, cause)
+    prepared = commit.prepare(store.shelves, row, cause)
+    transaction = Transaction(store.client).insert(store.shelf_versions, _version(row, row["versions"]))
+    transaction.insert(store.shelves, prepared).commit()
+    return Outcome(prepared)
 
 
-def update_shelf(store: Store, cause: Cause, shop_id: str, shelf_id: int, draft: Document) -> Outcome:
-    """Replace the draft; what is published stays. Raises Refusal NOT_FOUND, INVALID_ARGUMENT."""
-    _check(store, shop_id, "", draft)
+def _as_made(outcome: Outcome, shop_id: str, slug: str, draft: Document, published: int) -> Outcome:
+    """The shelf as this very request made it, also when it was changed or deleted since."""
+    row = {name: value for name, value in outcome.document.items() if name != "schedule"}
+    made = {"shop_id": shop_id, "slug": slug or str(row["shelf_id"]), "draft": draft, "version": 1}
+    fresh = {"published_version": published, "versions": published, "changed_at": row["created_at"]}
+    return Outcome({**row, **made, **fresh}, replayed=outcome.replayed, changed=outcome.changed)
+
+
+def update_shelf(
+    store: Store, cause: Cause, place: tuple[str, int], etag: str, said: Document, *, publish: bool = False
+) -> Outcome:
+    """Replace the draft of a shelf (``place``: shop, number); what is published stays, unless ``publish`` makes the draft a version.
+
+    Raises Refusal NOT_FOUND, ETAG_MISMATCH, INVALID_ARGUMENT.
+    """
+    draft, (shop_id, shelf_id) = _clean(said), place
+
+    def replaced(shelf: Document, **more: int) -> Change:
+        check_etag("shelf", shelf["version"], etag)
+        _check(store, shop_id, "", draft)
+        return _changed(shelf, {"draft": draft, **more})
+
+    if publish:
+        return _with_version(
+            store, cause, place, 0, lambda shelf, number: replaced(shelf, published_version=number), draft
+        )
 
     def decide(shelf: Document) -> Change:
-        left = {name: shelf[name] for name in ("published_version", "versions")}
-        return Change(set={"draft": draft}, answer={**left, "draft": draft})
+        return replaced(shelf)
 
-    return commit.change(store.shelves, key(shop_id, shelf_id), cause, decide, kind="shelf")
+    return _change(store, cause, shop_id, shelf_id, decide, draft=draft)
+
+
+def delete_shelf(store: Store, cause: Cause, shop_id: str, shelf_id: int) -> Outcome:
+    """Delete a shelf with its page, its preview links and a publish that waits. Raises Refusal NOT_FOUND."""
+
+    def decide(shelf: Document) -> Change:
+        gone = ("shop_id", "draft", "schedule")
+        # No slug has a colon, so that the slug is free, and the key still one of a kind.
+        freed = {"deleted_at": clock.business(), "slug_key": f"{shop_id}/:{shelf_id}", "published_version": 0}
+        return Change(set=freed, unset=gone, due=None, answer={name: shelf.get(name) for name in LEFT})
+
+    return _change(store, cause, shop_id, shelf_id, decide)
 
 
 def publish_shelf(store: Store, cause: Cause, shop_id: str, shelf_id: int, version: int) -> Outcome:
     """Publish the draft as a new version, or an earlier ``version`` again (roll back). Raises Refusal NOT_FOUND."""
-    identity = key(shop_id, shelf_id)
-    for _ in range(ATTEMPTS):
-        shelf = store.shelves.find_one({"_id": identity})
+    return _with_version(
+        store, cause, (shop_id, shelf_id), version, lambda shelf, number: _changed(shelf, {"published_version": number})
+    )
+
+
+def unpublish_shelf(store: Store, cause: Cause, shop_id: str, shelf_id: int) -> Outcome:
+    """Off its public page. Raises Refusal NOT_FOUND."""
+    return _change(store, cause, shop_id, shelf_id, lambda shelf: _changed(shelf, {"published_version": 0}))
+
+
+def schedule_publish(
+    store: Store, cause: Cause, shop_id: str, shelf_id: int, version: int, publish_time: datetime | None
+) -> Outcome:
+    """Publish at ``publish_time`` (business time) what the draft is now, or ``version``; replaces what waited before.
+
+    The version is made now, so that what is published then is what was looked at, and the timer is one conditional write.
+    Raises Refusal NOT_FOUND, INVALID_ARGUMENT for a time that is not ahead.
+    """
+    ahead = policy.load(SERVICE).span("shelf_schedule_ahead", clock.business())
+    if publish_time is None:
+        raise invalid("publish_time", "say when to publish; publish at once with :publish")
+    moment = clock.moment(clock.ms(publish_time))
+
+    def wanted(shelf: Document, number: int) -> Change:
+        now = clock.business()
+        if not now < moment <= now + ahead:
+            raise invalid("publish_time", f"must lie ahead of {now.isoformat()}, by at most {ahead.days} days")
+        schedule = {"publish_time": moment, "version": number}
+        return _changed(shelf, {"schedule": schedule}, due=moment)
+
+    return _with_version(store, cause, (shop_id, shelf_id), version, wanted)
+
+
+def cancel_schedule(store: Store, cause: Cause, shop_id: str, shelf_id: int) -> Outcome:
+    """Nothing waits any more; the version that was made for it stays. Raises Refusal NOT_FOUND."""
+
+    def decide(shelf: Document) -> Change:
+        left = {name: value for name, value in shelf.items() if name != "schedule"}
+        answer = _changed(left, {}).answer
+        return Change(set={"changed_at": answer["changed_at"]}, unset=("schedule",), due=None, answer=answer)
+
+    return _change(store, cause, shop_id, shelf_id, decide)
+
+
+def _with_version(
+    store: Store,
+    cause: Cause,
+    place: tuple[str, int],
+    version: int,
+    wanted: Callable[[Document, int], Change],
+    draft: Document | None = None,
+) -> Outcome:
+    """Change a shelf by what names a version: ``version``, or with 0 a new one made of its draft (or of ``draft``) in the same transaction."""
+    (shop_id, shelf_id), said = place, {"draft": draft} if draft else {}
+
+    def attempt() -> Outcome:
+        shelf = store.shelves.find_one({"_id": shelf_key(shop_id, shelf_id)})
         if shelf is None:
             raise not_found("shelf", str(shelf_id))
         before = commit.applied(store.shelves, shelf, cause)
         if before is not None:
-            return before
-        if version:
-            return _roll_back(store, cause, shelf, version)
-        number = shelf["versions"] + 1
-        content = {
-            "_id": f"{identity}:{number}",
-            "shop_id": shop_id,
-            "shelf_id": shelf_id,
-            "version": number,
-            "content": shelf["draft"],
-        }
-        wanted = Change(set={"versions": number, "published_version": number})
-        try:
-            Transaction(store.client).insert(store.shelf_versions, content).change(
-                store.shelves, shelf, wanted, cause
-            ).commit()
-        except (Taken, commit.Shortfall):
-            continue
-        return Outcome({**shelf, "versions": number, "published_version": number})
-    raise Refusal("VERSION_CONFLICT", f"shelf {shelf_id} kept changing; try again", retry_after_s=1)
+            return _left(before, shop_id, said)
+        if "deleted_at" in shelf:
+            raise not_found("shelf", str(shelf_id))
+        check_version(shelf, version)
+        number = version or shelf["versions"] + 1
+        transaction = Transaction(store.client)
+        if not version:
+            transaction.insert(store.shelf_versions, _version({**shelf, **said}, number))
+        change = wanted({**shelf, "versions": max(number, shelf["versions"])}, number)
+        transaction.change(store.shelves, shelf, change, cause).commit()
+        return _left(Outcome(shelf, change.answer), shop_id, said)
+
+    return commit.settled(f"shelf {shelf_id}", attempt)
 
 
-def _roll_back(store: Store, cause: Cause, shelf: Document, version: int) -> Outcome:
-    if store.shelf_versions.find_one({"_id": f"{shelf['_id']}:{version}"}) is None:
+def check_version(shelf: Document, version: int) -> None:
+    """Raises Refusal NOT_FOUND for a version that the shelf never had; 0 is the draft."""
+    if not 0 <= version <= shelf["versions"]:
         raise not_found("version of the shelf", str(version))
-    return commit.change(
-        store.shelves, shelf["_id"], cause, lambda _: Change(set={"published_version": version}), kind="shelf"
-    )
+
+
+def _version(shelf: Document, number: int) -> Document:
+    shop_id, shelf_id = shelf["shop_id"], shelf["shelf_id"]
+    where = {"_id": version_key(shop_id, shelf_id, number), "shop_id": shop_id, "shelf_id": shelf_id}
+    return {**where, "version": number, "content": shelf["draft"], "at": clock.business()}
+
+
+def _change(
+    store: Store, cause: Cause, shop_id: str, shelf_id: int, decide: commit.Decide, **said: Document
+) -> Outcome:
+    """Change a living shelf. The outcome's document is as this change left it, with what was ``said``."""
+
+    def living(shelf: Document) -> Change | None:
+        if "deleted_at" in shelf:
+            raise not_found("shelf", str(shelf_id))
+        return decide(shelf)
+
+    return _left(commit.change(store.shelves, shelf_key(shop_id, shelf_id), cause, living, kind="shelf"), shop_id, said)
+
+
+def _left(outcome: Outcome, shop_id: str, said: Document | None = None) -> Outcome:
+    left = {**outcome.document, "shop_id": shop_id, **(said or {}), **(outcome.answer or {})}
+    return Outcome(left, outcome.answer, replayed=outcome.replayed, changed=outcome.changed)
+
+
+def _changed(shelf: Document, values: Document, due: datetime | None = None) -> Change:
+    """Set ``values`` (and the timer to ``due``). A repetition is told of everything but the draft, which would not fit in the document."""
+    now = clock.business()
+    after = {**shelf, **values}
+    answer = {name: after.get(name) for name in LEFT} | {"version": shelf["version"] + 1, "changed_at": now}
+    fields = {**values, "versions": after["versions"], "changed_at": now}
+    return Change(set=fields, answer=answer, due=due) if due else Change(set=fields, answer=answer)
+
+
+def _clean(said: Document) -> Document:
+    """The draft as it is kept: texts without what could run, times in the database's milliseconds."""
+    modules = []
+    for number, module in enumerate(said["modules"]):
+        html, end_time = module.get("html", ""), module.get("end_time")
+        if html.count("<") > TAGS:
+            raise invalid(f"modules[{number}].html", f"at most {TAGS} tags; make the text simpler")
+        kept = {**module, "html": nh3.clean(html) if html else ""}
+        if end_time is not None:
+            kept["end_time"] = clock.moment(clock.ms(end_time))
+        modules.append(kept)
+    return {"name": said["name"], "banner": said["banner"], "modules": modules}
 
 
 def _check(store: Store, shop_id: str, slug: str, draft: Document) -> None:
-    groups = {row["group_id"] for row in store.groups.find({"shop_id": shop_id}, {"group_id": 1})}
-    shelves.check(
-        draft["name"], slug, draft["modules"], groups, policy.load(SERVICE).value("shelf_limits", clock.business())
-    )
+    modules = draft["modules"]
+    most = policy.load(SERVICE).value("shelf_limits", clock.business())
+    if len(modules) > most["modules"]:
+        raise invalid("modules", f"a shelf has between 1 and {most['modules']} modules")
+    named = [product_id for module in modules for product_id in module["product_ids"][: most["count"]]]
+    groups = shelves.group_ids(modules)[: most["modules"] * shelves.MOST_GROUPS]
+    known = Known(store.known_groups(shop_id, groups), store.own_products(shop_id, named))
+    shelves.check(draft["name"], slug, draft["banner"], modules, known, most)
 
 
-def _create(
-    store: Store, collection: str, cause: Cause, shop_id: str, made: Callable[[int], dict[str, Any]]
-) -> Outcome:
-    """Insert under a random number that is free in the shop."""
-    rows = store.database[collection]
-    for _ in range(ATTEMPTS):
-        number = ids.small_id()
-        row = made(number)
-        try:
-            return commit.create(rows, {"_id": key(shop_id, number), **row}, cause)
-        except Taken:
-            if "slug_key" in row and rows.find_one({"slug_key": row["slug_key"]}) is not None:
-                raise Refusal(
-                    "ALREADY_EXISTS", f"the shop has a shelf called {row['slug']} already; choose another slug"
-                ) from None
-    raise Refusal("UNAVAILABLE", "no free number was found; try again", retry_after_s=1)
+def preview_lifetime(asked_s: int) -> timedelta:
+    """For how long a preview link works. Raises Refusal INVALID_ARGUMENT."""
+    limits = policy.load(SERVICE).value("shelf_preview", clock.business())
+    if not 0 <= asked_s <= limits["most_s"]:
+        raise invalid("lifetime_s", f"between 1 and {limits['most_s']} seconds; 0 means {limits['usual_s']}")
+    return timedelta(seconds=asked_s or limits["usual_s"])

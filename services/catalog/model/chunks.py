@@ -2,7 +2,8 @@
 
 ``plan`` compares drafts with what the database holds and says every write that follows; it writes nothing. Known products are found by
 external_id. Equal digests mean *unchanged*: the merchant said the same values as last time, so nothing is written and stock that was
-sold since does not come back. A quantity that differs from the one said last sets the stock; one that does not leaves it alone.
+sold since does not come back. A quantity that differs from the one said last sets the stock; one that does not leaves it alone, also
+when the SKU was out of the file meanwhile: its stock row then keeps what was ``said``.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,8 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from services.catalog.model.freight import missing_measure, template_key
 from services.catalog.model.products import Listing, ProductDraft, SkuDraft, State, listing, state_after
-from services.chassis.decisions import DONE, EARLY, STALE, Change, Decision, apply
+from services.catalog.model.versions import old_version, was_shown
+from services.chassis.decisions import DONE, EARLY, Change, Decision, apply
 
 Document = Mapping[str, Any]
 OUTCOMES: Final = ("created", "updated", "unchanged", "failed")
@@ -31,22 +34,35 @@ class RowProblem:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One product to apply, or what is wrong with it. ``row``: where it begins. ``code_field``: how its source calls merchant_sku."""
+    """One product to apply, or what is wrong with it. ``row``: where it begins. ``code_field``: how its source calls merchant_sku.
+
+    ``columns``: how a file calls other fields that only the plan can judge (``category_id``, ``freight.template_id``, ``weight_g``,
+    ``volume_cm3``). ``product_id``, where given: the product that it is, as of ``etag`` where that is given. ``sets_stock``: its
+    quantities hold also where the same were said last.
+    """
 
     external_id: str
     row: int
     draft: ProductDraft | None
     problems: tuple[RowProblem, ...] = ()
     code_field: str = "merchant_sku"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    product_id: str = ""
+    etag: str = ""
+    sets_stock: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the database holds: products by external_id, stock by SKU id (of those that change), owners (product ids) of merchant SKUs."""
+    """What the database holds: products by external_id, stock by SKU id (of those that change), owners (product ids) of merchant SKUs.
+
+    ``templates``: freight templates of the shop by id, those that changing drafts name.
+    """
 
     products: Mapping[str, Document] = field(default_factory=dict)
     stock: Mapping[str, Document] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
+    templates: Mapping[int, Document] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +81,7 @@ class Plan:
     """Every write of a chunk, and a result for each item.
 
     ``changes``: (stored product, Change); ``stock_updates``: (condition, update) in order; ``movements``: [{sku_id, delta}];
-    ``categories``: category id → products more (or fewer).
+    ``categories``: category id → products more (or fewer); ``templates``: freight templates that products begin to use, by id.
     """
 
     results: list[Result] = field(default_factory=list)
@@ -76,6 +92,7 @@ class Plan:
     stock_updates: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
     movements: list[dict[str, Any]] = field(default_factory=list)
     categories: dict[int, int] = field(default_factory=dict)
+    templates: dict[int, Document] = field(default_factory=dict)
 
     def count(self, outcome: str) -> int:
         """How many items ended so."""
@@ -88,11 +105,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """For whom a chunk is applied, and when (business time)."""
+    """For whom a chunk is applied, and when (business time). ``retired``: categories that take no new products."""
 
     shop_id: str
     currency: str
     now: datetime
+    retired: frozenset[int] = frozenset()
 
 
 def external_key(shop_id: str, external_id: str) -> str:
@@ -105,9 +123,15 @@ def merchant_key(shop_id: str, merchant_sku: str) -> str:
     return f"{shop_id}/{merchant_sku}"
 
 
-def says_anew(draft: ProductDraft, product: Document | None) -> bool:
-    """Whether ``draft`` differs from what was said of the product last time."""
-    return product is None or bool(product["source"]["digest"] != draft.digest)
+def says_anew(item: Item, draft: ProductDraft, product: Document | None) -> bool:
+    """Whether ``draft`` differs from what was said of the product last time, or may change something all the same."""
+    return product is None or item.sets_stock or bool(product["source"]["digest"] != draft.digest)
+
+
+def content_version(product: Document) -> int:
+    """The version at which the product came to be as it is: one that was put back, or only said again, counts as what it was."""
+    same = product.get("same") or {}
+    return int(same["as"] if same.get("at") == product["version"] else product["version"])
 
 
 def plan(
@@ -133,18 +157,33 @@ def plan(
             )
         seen.add(item.external_id)
         product = known.products.get(item.external_id)
+        if item.product_id and not problems:
+            problems += _wrong_target(item, product)
         product_id = product["_id"] if product else new_id()
         if item.draft is not None and not problems:
             problems += _taken_codes(item, item.draft, product_id, known, codes)
+            problems += _retired_category(item, item.draft, product, shop)
+            if says_anew(item, item.draft, product):
+                problems += _template_problems(item, item.draft, known)
         if item.draft is None or problems:
             out.results.append(
                 Result(item.external_id, product["_id"] if product else "", "failed", item.row, tuple(problems))
             )
             continue
         codes.update({sku.merchant_sku: product_id for sku in item.draft.skus if sku.merchant_sku})
-        outcome = _take(out, item.draft, product, product_id, known, shop)
+        outcome = _take(out, item, item.draft, product, product_id, known, shop)
         out.results.append(Result(item.external_id, product_id, outcome, item.row))
     return out
+
+
+def _wrong_target(item: Item, product: Document | None) -> list[RowProblem]:
+    """The product that the item names may have been deleted a moment ago (its external_id is another's by now), or have changed."""
+    if product is None or product["_id"] != item.product_id:
+        return [RowProblem(item.row, "product_id", "NOT_FOUND", f"the shop has no product {item.product_id}")]
+    if item.etag in ("", str(product["version"])):
+        return []
+    message = "the product was changed since you read it; read it again, then send its new etag"
+    return [RowProblem(item.row, "etag", "ETAG_MISMATCH", message)]
 
 
 def _taken_codes(
@@ -162,17 +201,93 @@ def _taken_codes(
     return problems
 
 
-def _take(out: Plan, draft: ProductDraft, product: Document | None, product_id: str, known: Known, shop: Shop) -> str:
+def _retired_category(item: Item, draft: ProductDraft, product: Document | None, shop: Shop) -> list[RowProblem]:
+    """A retired category keeps the products it has and takes no others."""
+    stays = product is not None and product["listing"]["category_id"] == draft.category_id
+    if draft.category_id not in shop.retired or stays:
+        return []
+    message = f"category {draft.category_id} takes no new products any more; choose another leaf of GET /v1/categories"
+    return [RowProblem(item.row, item.columns.get("category_id", "category_id"), "CATEGORY_RETIRED", message)]
+
+
+def _template_problems(item: Item, draft: ProductDraft, known: Known) -> list[RowProblem]:
+    """The template must be the shop's, and each SKU must say what the template counts."""
+    template_id = draft.freight.template_id
+    if not template_id:
+        return []
+    template = known.templates.get(template_id)
+    if template is None:
+        where = item.columns.get("freight.template_id", "freight.template_id")
+        message = (
+            f"the shop has no freight template {template_id}; name one of GET /v1/freight-templates, or make it first"
+        )
+        return [RowProblem(item.row, where, "FREIGHT_TEMPLATE_UNKNOWN", message)]
+    problems = []
+    for number, sku in enumerate(draft.skus):
+        name = missing_measure(template["valuation"], sku.weight_g, sku.volume_cm3)
+        if name:
+            message = f"freight template {template_id} counts {template['valuation']}; say how much one piece has"
+            where = item.columns.get(name, f"skus[{number}].{name}")
+            problems.append(RowProblem(sku.row or item.row, where, "MEASURE_MISSING", message))
+    return problems
+
+
+def _take(
+    out: Plan,
+    item: Item,
+    draft: ProductDraft,
+    product: Document | None,
+    product_id: str,
+    known: Known,
+    shop: Shop,
+) -> str:
     if product is None:
-        _create(out, draft, product_id, shop)
+        _create(out, draft, product_id, known, shop)
         return "created"
-    if not says_anew(draft, product):
+    if not says_anew(item, draft, product):
         return "unchanged"
-    _change(out, draft, product, known, shop)
+    seen = listing(draft, product_id)
+    said = _said_last(product, seen, known)
+    if item.sets_stock:
+        said = _unsaid(draft, seen, said)
+    if _changes_nothing(draft, product, seen, said, known):
+        _note_said(out, draft, product, seen, said)
+        return "unchanged"
+    _change(out, draft, product, seen, said, known, shop)
     return "updated"
 
 
-def _create(out: Plan, draft: ProductDraft, product_id: str, shop: Shop) -> None:
+def _unsaid(draft: ProductDraft, seen: Listing, said: Mapping[str, int]) -> dict[str, int]:
+    """``said`` without the SKUs of which ``draft`` tells a quantity: it holds, whatever was said before."""
+    told = {shown["sku_id"] for sku, shown in zip(draft.skus, seen["skus"], strict=True) if sku.quantity is not None}
+    return {identity: quantity for identity, quantity in said.items() if identity not in told}
+
+
+def _changes_nothing(
+    draft: ProductDraft, product: Document, seen: Listing, said: Mapping[str, int], known: Known
+) -> bool:
+    """Whether all that ``draft`` says is so already: in other words than last time, or because it was changed since."""
+    if seen != product["listing"] or state_after(product["state"], draft.listed) != product["state"]:
+        return False
+    for sku, shown in zip(draft.skus, seen["skus"], strict=True):
+        row = known.stock.get(shown["sku_id"])
+        if row is None:
+            return False
+        anew = sku.quantity is not None and sku.quantity != said.get(shown["sku_id"])
+        if anew and max(sku.quantity or 0, row["reserved"]) != row["on_hand"]:
+            return False
+    return True
+
+
+def _note_said(out: Plan, draft: ProductDraft, product: Document, seen: Listing, said: Mapping[str, int]) -> None:
+    """Remember quantities that are said for the first time, so that the same file does not set the stock when it comes again."""
+    source = _source(draft, seen, said)
+    if source["quantities"] != product["source"]["quantities"]:
+        same = {"at": product["version"] + 1, "as": content_version(product)}
+        out.changes.append((product, Change(set={"source": source, "same": same})))
+
+
+def _create(out: Plan, draft: ProductDraft, product_id: str, known: Known, shop: Shop) -> None:
     state = state_after(None, draft.listed)
     seen = listing(draft, product_id)
     out.products.append(
@@ -184,39 +299,76 @@ def _create(out: Plan, draft: ProductDraft, product_id: str, shop: Shop) -> None
             "currency": shop.currency,
             "state": state,
             "ever_listed": state is State.LISTED,
+            "shown": state is State.LISTED,
             "listing_version": 1,
             "listing": seen,
             "source": _source(draft, seen, {}),
         }
     )
+    if draft.freight.template_id:
+        out.products[-1]["freight_key"] = _begin_template(out, draft, known, shop)
     for sku, shown in zip(draft.skus, seen["skus"], strict=True):
         out.stock.append(_new_stock(shown["sku_id"], sku, product_id, shop))
     _recount(out, draft.category_id, 1)
 
 
-def _change(out: Plan, draft: ProductDraft, product: Document, known: Known, shop: Shop) -> None:
-    product_id = product["_id"]
+def _change(
+    out: Plan,
+    draft: ProductDraft,
+    product: Document,
+    seen: Listing,
+    said: Mapping[str, int],
+    known: Known,
+    shop: Shop,
+) -> None:
     state = state_after(product["state"], draft.listed)
-    seen = listing(draft, product_id)
     values: dict[str, Any] = {
-        "source": _source(draft, seen, product["source"]["quantities"]),
+        "source": _source(draft, seen, said),
         "state": state,
         "ever_listed": product["ever_listed"] or state is State.LISTED,
+        "shown": was_shown(product) or state is State.LISTED,
     }
     if seen != product["listing"]:
         values["listing"] = seen
         if product["ever_listed"]:
             out.versions.append(old_version(product, shop.now))
-            values["listing_version"] = product["listing_version"] + 1
-    out.changes.append((product, Change(set=values)))
+            values |= {"listing_version": product["listing_version"] + 1, "shown": state is State.LISTED}
+    gone: tuple[str, ...] = ()
+    if draft.freight.template_id == product["listing"]["freight"].get("template_id", 0):
+        pass  # it uses the template that it used, or none as before
+    elif draft.freight.template_id:
+        values["freight_key"] = _begin_template(out, draft, known, shop)
+    else:
+        gone = ("freight_key",)
+    out.changes.append((product, Change(set=values, unset=gone)))
     if draft.category_id != product["listing"]["category_id"]:
         _recount(out, product["listing"]["category_id"], -1)
         _recount(out, draft.category_id, 1)
-    _restock(out, draft, product, seen, known, shop)
+    _restock(out, draft, product, seen, said, known, shop)
 
 
-def _restock(out: Plan, draft: ProductDraft, product: Document, seen: Listing, known: Known, shop: Shop) -> None:
-    said = product["source"]["quantities"]
+def _begin_template(out: Plan, draft: ProductDraft, known: Known, shop: Shop) -> str:
+    """Note that a product begins to use its template; what the product carries to be found by."""
+    template_id = draft.freight.template_id
+    out.templates[template_id] = known.templates[template_id]
+    return template_key(shop.shop_id, template_id)
+
+
+def _said_last(product: Document, seen: Listing, known: Known) -> dict[str, int]:
+    """SKU id → the quantity said last of it: by the last draft of the product, or by the last one that had the SKU."""
+    rows = [known.stock.get(shown["sku_id"], {}) for shown in seen["skus"]]
+    return {**{row["_id"]: row["said"] for row in rows if "said" in row}, **product["source"]["quantities"]}
+
+
+def _restock(
+    out: Plan,
+    draft: ProductDraft,
+    product: Document,
+    seen: Listing,
+    said: Mapping[str, int],
+    known: Known,
+    shop: Shop,
+) -> None:
     released: list[tuple[dict[str, Any], dict[str, Any]]] = []
     claimed: list[tuple[dict[str, Any], dict[str, Any]]] = []
     for sku, shown in zip(draft.skus, seen["skus"], strict=True):
@@ -239,24 +391,15 @@ def _restock(out: Plan, draft: ProductDraft, product: Document, seen: Listing, k
                 out.movements.append({"sku_id": identity, "delta": delta})
     kept = {shown["sku_id"] for shown in seen["skus"]}
     gone = [shown["sku_id"] for shown in product["listing"]["skus"] if shown["sku_id"] not in kept]
-    released += [({"_id": identity}, {"$unset": {"merchant_key": ""}}) for identity in gone]
+    released += [({"_id": identity}, _let_go(said.get(identity))) for identity in gone]
     out.stock_updates[:0] = released
     out.stock_updates += claimed
 
 
-def old_version(product: Document, now: datetime) -> dict[str, Any]:
-    """What a buyer saw until now, as a row of its own: copied out only when it changes."""
-    version = product["listing_version"]
-    return {
-        "_id": f"{product['_id']}:{version}",
-        "product_id": product["_id"],
-        "shop_id": product["shop_id"],
-        "version": version,
-        "currency": product["currency"],
-        "external_id": product["external_id"],
-        "listing": product["listing"],
-        "until": now,
-    }
+def _let_go(said: int | None) -> dict[str, Any]:
+    """The update of a SKU that left its product: its code is free again, and what was ``said`` of its stock is kept for its return."""
+    update: dict[str, Any] = {"$unset": {"merchant_key": ""}}
+    return update if said is None else {**update, "$set": {"said": said}}
 
 
 def _new_stock(identity: str, sku: SkuDraft, product_id: str, shop: Shop) -> dict[str, Any]:
@@ -297,13 +440,3 @@ def decide_counted(chunk: Document | None, shop: Document | None) -> Decision:
     if chunk is None or shop is None:
         return EARLY
     return DONE if chunk["counted"] else apply()
-
-
-def decide_import_noted(shop: Document | None, data: Mapping[str, Any]) -> Decision:
-    """``import.completed``: the shop remembers the import that ended last."""
-    if shop is None:
-        return EARLY
-    noted = shop.get("last_import")
-    if noted is None or noted["at"] < data["end_time"]:
-        return apply()
-    return DONE if noted["import_id"] == data["import_id"] else STALE

@@ -6,17 +6,26 @@ has versions. Prices are integers of minor units (fen); weights grams; volumes c
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from services.catalog.model.assurances import NOTHING, Assurances
 from services.catalog.model.categories import Category, Tree
+from services.catalog.model.freight import Freight
 from services.chassis.errors import wrong_state
 from services.chassis.texts import has_control
 
+OFFERED_TOLD: Final = 20
+"""So many values of a closed property are told to who gave another one; GET /v1/categories/{id}/properties has them all."""
+
 Listing = dict[str, Any]
-"""name, category_id, images, detail[{text}|{image}], properties[{name, value}], axes, skus[…], buy_limit, freight{kind, fee}."""
+"""name, category_id, images, detail[{text}|{image}], properties[{name, value}], axes, skus[…], buy_limit, freight{kind, fee, and what its kind needs};
+where said: terms, location, certificates, fulfilment."""
+
+FULFILMENTS: Final = frozenset({"", "virtual", "voucher"})
+"""What a buyer gets: goods that travel, something that does not (虚拟商品), codes that the merchant redeems (电子券)."""
 
 
 class State(StrEnum):
@@ -60,18 +69,11 @@ class Limits:
     images: int
     blocks: int
     properties: int
+    certificates: int
     price: int
     stock: int
     measure: int
     bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Freight:
-    """Who pays for carrying: the seller (free, 包邮) or the buyer, ``fee`` minor units a line."""
-
-    kind: str = "free"
-    fee: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,11 @@ class ProductDraft:
     detail: tuple[tuple[str, str], ...] = ()
     properties: tuple[tuple[str, str], ...] = ()
     buy_limit: int = 0
-    freight: Freight = Freight()
+    freight: Freight = field(default_factory=Freight)
     listed: bool | None = None
+    assurances: Assurances = NOTHING
+    fulfilment: str = ""
+    """One of ``FULFILMENTS``."""
 
     digest: str = field(init=False, compare=False, default="")
     """A fingerprint of every value, quantities included: equal digests mean that nothing was said anew."""
@@ -124,10 +129,18 @@ def _said(draft: ProductDraft) -> bytes:
         [s.values, s.price, s.original_price, s.quantity, s.merchant_sku, s.barcode, s.image, s.weight_g, s.volume_cm3]
         for s in draft.skus
     ]
-    freight = [draft.freight.kind, draft.freight.fee]
+    freight = draft.freight.stored.values()
     rest = [draft.images, draft.detail, draft.properties, draft.buy_limit, *freight, draft.listed]
     whole = [draft.external_id, draft.name, draft.category_id, draft.axes, skus, *rest]
+    beside = {**draft.assurances.said(), **_nature(draft)}
+    if beside:
+        whole.append(beside)
     return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _nature(draft: ProductDraft) -> dict[str, str]:
+    """What a buyer gets, where it is not goods: so products from before there was a choice keep their fingerprint."""
+    return {"fulfilment": draft.fulfilment} if draft.fulfilment else {}
 
 
 def sku_key(axes: Iterable[str], values: Iterable[str]) -> str:
@@ -142,6 +155,11 @@ def _escape(text: str) -> str:
 def sku_id(product_id: str, key: str) -> str:
     """The id of a SKU follows from its product and its option values: whoever computes it, whenever, it is the same."""
     return "s" + hashlib.sha256(f"{product_id}\x1f{key}".encode()).hexdigest()[:27]
+
+
+def sku_ids(draft: ProductDraft, product_id: str) -> Iterator[str]:
+    """The ids that the SKUs of ``draft`` have on the product."""
+    return (sku_id(product_id, sku_key(draft.axes, sku.values)) for sku in draft.skus)
 
 
 def sku_text(values: Iterable[str]) -> str:
@@ -160,7 +178,9 @@ def listing(draft: ProductDraft, product_id: str) -> Listing:
         "axes": list(draft.axes),
         "skus": [_sku(draft, sku, product_id) for sku in draft.skus],
         "buy_limit": draft.buy_limit,
-        "freight": {"kind": draft.freight.kind, "fee": draft.freight.fee},
+        "freight": draft.freight.stored,
+        **draft.assurances.said(),
+        **_nature(draft),
     }
 
 
@@ -181,6 +201,17 @@ def _sku(draft: ProductDraft, sku: SkuDraft, product_id: str) -> dict[str, Any]:
 def validate(draft: ProductDraft, tree: Tree, limits: Limits) -> list[Problem]:
     """Everything wrong with ``draft``, each naming its field; empty when it may be stored."""
     problems = [*_head(draft, limits), *_content(draft, limits), *_axes(draft, limits), *_controls(draft)]
+    problems += [Problem(*found) for found in draft.assurances.problems(limits.value, limits.certificates)]
+    if draft.fulfilment not in FULFILMENTS:
+        problems.append(
+            Problem("fulfilment", "FULFILMENT_INVALID", "must be virtual or voucher; left out: goods that travel")
+        )
+    elif draft.fulfilment and draft.freight.kind != "free":
+        problems.append(
+            Problem(
+                "freight", "FREIGHT_INVALID", f"a {draft.fulfilment} product does not travel; make its freight free"
+            )
+        )
     category = tree.get(draft.category_id)
     if category is None or not category.leaf:
         problems.append(
@@ -190,8 +221,10 @@ def validate(draft: ProductDraft, tree: Tree, limits: Limits) -> list[Problem]:
                 f"{draft.category_id} is no leaf of the category tree; see GET /v1/categories",
             )
         )
-    elif draft.listed:
-        problems += missing_properties(category, (name for name, _ in draft.properties))
+    else:
+        problems += _unoffered(category, draft.properties)
+        if draft.listed:
+            problems += missing_properties(category, (name for name, _ in draft.properties))
     for number, sku in enumerate(draft.skus):
         problems += _sku_problems(f"skus[{number}]", sku, limits)
     if not problems and draft.size > limits.bytes:
@@ -207,6 +240,20 @@ def missing_properties(category: Category, given: Iterable[str]) -> list[Problem
         Problem("properties", "PROPERTY_REQUIRED", f"{category.path} needs the property {name}; add it")
         for name in missing
     ]
+
+
+def _unoffered(category: Category, given: Iterable[tuple[str, str]]) -> list[Problem]:
+    """Values that a closed property does not offer. Every other property, known or not, takes any text: the 2014 API had "$text" too."""
+    closed = category.closed
+    if not closed:
+        return []
+    problems = []
+    for number, (name, value) in enumerate(given):
+        if name in closed and not closed[name].offers(value):
+            offered = ", ".join(each for _, each in closed[name].values[:OFFERED_TOLD])
+            message = f"{category.path} has no {name} {value[:60]!r}; choose one of its values: {offered}"
+            problems.append(Problem(f"properties[{number}].value", "PROPERTY_NOT_OFFERED", message))
+    return problems
 
 
 def _head(draft: ProductDraft, limits: Limits) -> list[Problem]:
@@ -228,9 +275,7 @@ def _head(draft: ProductDraft, limits: Limits) -> list[Problem]:
         for name, size, most in sizes
         if size > most
     ]
-    if not _is_freight(draft.freight, limits):
-        message = f"freight is free, or flat with a fee between 0 and {limits.price}"
-        problems.append(Problem("freight", "FREIGHT_INVALID", message))
+    problems += [Problem(path, "FREIGHT_INVALID", message) for path, message in draft.freight.wrong(limits.price)]
     if not 0 <= draft.buy_limit <= limits.stock:
         message = f"the buy limit lies between 0 (none) and {limits.stock}"
         problems.append(Problem("buy_limit", "OUT_OF_RANGE", message))
@@ -246,11 +291,15 @@ def _content(draft: ProductDraft, limits: Limits) -> list[Problem]:
             problems += _url(f"detail[{number}].image", content, limits)
         elif not content:
             problems.append(Problem(f"detail[{number}]", "REQUIRED", "a block holds a text or an image"))
-    if not all(name and value for name, value in draft.properties):
-        problems.append(Problem("properties", "PROPERTY_INVALID", "a property has a name and a value"))
-    if any(len(name) > limits.value or len(value) > limits.property for name, value in draft.properties):
-        message = f"a property has a name of at most {limits.value} and a value of at most {limits.property} characters"
-        problems.append(Problem("properties", "TOO_LONG", message))
+    for number, (name, value) in enumerate(draft.properties):
+        path = f"properties[{number}]"
+        if not (name and value):
+            empty = "value" if name else "name"
+            problems.append(Problem(f"{path}.{empty}", "PROPERTY_INVALID", "a property has a name and a value"))
+        if len(name) > limits.value:
+            problems.append(Problem(f"{path}.name", "TOO_LONG", f"at most {limits.value} characters; shorten it"))
+        if len(value) > limits.property:
+            problems.append(Problem(f"{path}.value", "TOO_LONG", f"at most {limits.property} characters; shorten it"))
     return problems
 
 
@@ -269,16 +318,14 @@ def _controls(draft: ProductDraft) -> list[Problem]:
     return [Problem(path, "CONTROL_CHARACTER", message) for path in dict.fromkeys(found)]
 
 
-def _is_freight(freight: Freight, limits: Limits) -> bool:
-    return freight == Freight() or (freight.kind == "flat" and 0 <= freight.fee <= limits.price)
-
-
 def _axes(draft: ProductDraft, limits: Limits) -> list[Problem]:
     problems: list[Problem] = []
     if len(draft.axes) > limits.axes:
         problems.append(Problem("axes", "TOO_MANY", f"a product has at most {limits.axes} option names"))
-    if len(set(draft.axes)) != len(draft.axes) or not all(draft.axes):
-        problems.append(Problem("axes", "AXIS_INVALID", "option names must be filled and differ from each other"))
+    for number, axis in enumerate(draft.axes):
+        if not axis or axis in draft.axes[:number]:
+            message = "option names must be filled and differ from each other"
+            problems.append(Problem(f"axes[{number}]", "AXIS_INVALID", message))
     if not draft.skus:
         problems.append(Problem("skus", "REQUIRED", "a product needs at least one SKU with a price"))
     if len(draft.skus) > limits.skus:
@@ -357,8 +404,3 @@ def state_after(state: str | None, listed: bool | None) -> State:
     if listed is False and current is State.LISTED:
         return State.DELISTED
     return current
-
-
-def freight_fee(freight: Mapping[str, Any]) -> int:
-    """Minor units that the buyer pays for a line of this product, whatever its quantity; 0 when free."""
-    return int(freight["fee"]) if freight["kind"] == "flat" else 0

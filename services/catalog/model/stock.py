@@ -9,9 +9,12 @@ paid or closed on its own: held → sold → returned; held → released; releas
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
-from services.catalog.model.products import freight_fee, sku_text
+from services.catalog.model import windows
+from services.catalog.model.products import sku_text
+from services.catalog.model.quotes import Load
 from services.chassis.decisions import DONE, EARLY, STALE, Decision, apply
 from services.chassis.errors import Refusal, Violation
 
@@ -32,9 +35,9 @@ class Line:
 
 
 def summed(lines: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """How many of each SKU the lines want together: the same SKU on two lines counts once, summed."""
+    """How many of each SKU's stock the lines want together: the same SKU on two lines counts once, summed; a presale takes none."""
     wanted: dict[str, int] = {}
-    for line in lines:
+    for line in filter(windows.from_stock, lines):
         wanted[line["sku_id"]] = wanted.get(line["sku_id"], 0) + line["quantity"]
     return wanted
 
@@ -50,10 +53,10 @@ def check_lines(lines: list[Line], most: int) -> None:
         raise Refusal("INVALID_ARGUMENT", f"{found[0].field}: {found[0].message}", tuple(found))
 
 
-def freeze(
+def on_sale(
     line: Line, number: int, product: Mapping[str, Any] | None, shop: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """The line as the buyer saw it: names, prices, version and freight. Raises Refusal NOT_FOR_SALE naming ``lines[number]``."""
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The product and the SKU of a line that can be bought. Raises Refusal NOT_FOR_SALE naming ``lines[number]``."""
     listing: Mapping[str, Any] = product["listing"] if product else {}
     sku = next((sku for sku in listing.get("skus", ()) if sku["sku_id"] == line.sku_id), None)
     if product is None or sku is None or product["state"] != "listed" or shop is None or shop["state"] != "open":
@@ -61,6 +64,25 @@ def freeze(
         path = f"lines[{number}].{'sku_id' if product and not sku else 'product_id'}"
         info = {"product_id": line.product_id, "sku_id": line.sku_id}
         raise Refusal("NOT_FOR_SALE", f"lines[{number}]: {line.product_id} {why}", (Violation(path, why),), info=info)
+    return product, sku
+
+
+def load_of(line: Line, number: int, product: Mapping[str, Any] | None, shop: Mapping[str, Any] | None) -> Load:
+    """The line as something to be carried. Raises Refusal NOT_FOR_SALE naming ``lines[number]``."""
+    product, sku = on_sale(line, number, product, shop)
+    freight = product["listing"]["freight"]
+    return Load(number, product["shop_id"], freight, line.quantity, sku["weight_g"], sku["volume_cm3"])
+
+
+def freeze(
+    line: Line, number: int, product: Mapping[str, Any] | None, shop: Mapping[str, Any] | None, now: datetime
+) -> dict[str, Any]:
+    """The line as the buyer saw it at ``now``: names, prices and version, and the sale window it is bought in.
+
+    Raises Refusal NOT_FOR_SALE naming ``lines[number]``.
+    """
+    product, sku = on_sale(line, number, product, shop)
+    listing = product["listing"]
     images = listing["images"]
     return {
         "product_id": line.product_id,
@@ -75,49 +97,70 @@ def freeze(
         "product_version": product["listing_version"],
         "currency": product["currency"],
         "freight_kind": listing["freight"]["kind"],
-        "freight_fee": freight_fee(listing["freight"]),
         "merchant_sku": sku["merchant_sku"],
         "weight_g": sku["weight_g"],
         "buy_limit": listing["buy_limit"],
+        "category_id": listing["category_id"],
+        "options": [{"name": axis, "value": value} for axis, value in zip(listing["axes"], sku["values"], strict=True)],
+        "external_id": product["external_id"],
+        **windows.frozen(sku, windows.running(product, now).get(line.sku_id)),
+        **({"fulfilment": listing["fulfilment"]} if listing.get("fulfilment") else {}),
     }
 
 
-def out_of_stock(lines: Sequence[Mapping[str, Any]], available: Mapping[str, int]) -> Refusal | None:
-    """The refusal that names every line whose SKU is short, or None when all would fit. ``available``: SKU → units."""
-    wanted = summed(lines)
-    short = {sku for sku, quantity in wanted.items() if available.get(sku, 0) < quantity}
-    found = tuple(
-        Violation(f"lines[{number}].quantity", f"only {available.get(line['sku_id'], 0)} left; take fewer")
-        for number, line in enumerate(lines)
-        if line["sku_id"] in short
-    )
+def needs(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """All that the lines take: units of stock by SKU id, and units of sale windows by their own ids."""
+    return summed(lines) | windows.units_wanted(lines)
+
+
+def out_of_stock(lines: Sequence[Mapping[str, Any]], left: Mapping[str, int]) -> Refusal | None:
+    """The refusal that names every line that is short, or None when all would fit. ``left``: what there is of ``needs``."""
+    short = {key for key, quantity in needs(lines).items() if left.get(key, 0) < quantity}
+    found, info = [], {}
+    for number, line in enumerate(lines):
+        keys = needs([line]).keys()
+        if keys & short:
+            most = min(left.get(key, 0) for key in keys)
+            where = " in this sale" if "window" in line else ""
+            found.append(Violation(f"lines[{number}].quantity", f"only {most} left{where}; take fewer"))
+            info[line["sku_id"]] = str(most)
     if not found:
         return None
-    info = {sku: str(available.get(sku, 0)) for sku in sorted(short)}
-    return Refusal("OUT_OF_STOCK", f"{found[0].field}: {found[0].message}", found, info=info)
+    return Refusal("OUT_OF_STOCK", f"{found[0].field}: {found[0].message}", tuple(found), info=info)
 
 
 def over_limit(lines: Sequence[Mapping[str, Any]], bought: Mapping[str, int]) -> Refusal | None:
-    """The refusal that names every line above the product's buy limit (每人限购), or None. ``bought``: product → units held or bought."""
+    """The refusal that names every line above a limit for one buyer (每人限购), or None. ``bought``: key of a limit → units held or bought."""
     wanted = limited(lines)
     found = tuple(
-        Violation(
-            f"lines[{number}].quantity",
-            f"at most {line['buy_limit']} for one buyer, {bought.get(line['product_id'], 0)} taken already",
-        )
+        Violation(f"lines[{number}].quantity", f"at most {most} for one buyer, {bought.get(key, 0)} taken already")
         for number, line in enumerate(lines)
-        if line["buy_limit"] and bought.get(line["product_id"], 0) + wanted[line["product_id"]] > line["buy_limit"]
+        for key, most in limits_of(line).items()
+        if bought.get(key, 0) + wanted[key] > most
     )
     return Refusal("BUY_LIMIT_REACHED", f"{found[0].field}: {found[0].message}", found) if found else None
 
 
+def limits_of(line: Mapping[str, Any]) -> dict[str, int]:
+    """The limits for one buyer that a line falls under: of its product, by product id; of its sale window, by window id."""
+    found = {line["product_id"]: line["buy_limit"]} if line["buy_limit"] else {}
+    if "window" in line and line["window"]["buyer_limit"]:
+        found[line["window_id"]] = line["window"]["buyer_limit"]
+    return found
+
+
 def limited(lines: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """How many units the lines want of each product that has a buy limit."""
+    """How many units the lines want under each limit for one buyer."""
     wanted: dict[str, int] = {}
     for line in lines:
-        if line["buy_limit"]:
-            wanted[line["product_id"]] = wanted.get(line["product_id"], 0) + line["quantity"]
+        for key in limits_of(line):
+            wanted[key] = wanted.get(key, 0) + line["quantity"]
     return wanted
+
+
+def purchase_id(key: str, buyer_id: str) -> str:
+    """The id of the row that counts what a buyer has under a limit."""
+    return f"{key}:{buyer_id}"
 
 
 # ------------------------------------------------------------------------------------------------------------------- events

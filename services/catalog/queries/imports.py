@@ -1,15 +1,21 @@
 """Questions about imports."""
 
+import csv
+import io
 from collections.abc import Iterator
 from typing import Final
 
 from services.catalog.model import imports
 from services.catalog.queries import views
 from services.catalog.store import Store
+from services.chassis import cells
 from services.chassis.errors import not_found
 from services.chassis.mongo import Document
 
 CHUNKS_AT_ONCE: Final = 8
+ROWS_A_PIECE: Final = 1000
+COLUMNS: Final = ("row", "external_id", "product_id", "outcome", "field", "reason", "message")
+"""Of the results as a file."""
 
 
 def job(store: Store, shop_id: str, import_id: str) -> Document:
@@ -43,6 +49,20 @@ def results(
     kept = [result for at, result in found if at in set(places)]
     more = len({at for at, _ in found}) > size
     return kept, places[-1] if more else None
+
+
+def results_csv(
+    store: Store, shop_id: str, import_id: str, outcome: str, after: tuple[int, int] | None
+) -> tuple[bytes, tuple[int, int] | None]:
+    """A piece of the results as CSV (UTF-8 with a byte order mark, header first), and where the next begins. Raises Refusal NOT_FOUND."""
+    found, last = results(store, shop_id, import_id, outcome, after, ROWS_A_PIECE)
+    out = io.StringIO()
+    lines = csv.writer(out)
+    if after is None:
+        out.write("\ufeff")
+        lines.writerow(COLUMNS)
+    lines.writerows([cells.safe(str(row.get(column, ""))) for column in COLUMNS] for row in found)
+    return out.getvalue().encode(), last
 
 
 def _chunks(store: Store, row: Document, first: int) -> Iterator[tuple[int, list[Document]]]:

@@ -6,17 +6,24 @@ meets itself.
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+from services.catalog.model import freight
 from services.catalog.model.chunks import Item, Known, Plan, Shop, external_key, merchant_key, plan, says_anew
-from services.catalog.store import Store
-from services.chassis import clock, commit, ids
+from services.catalog.model.imports import RUN, chunk_id
+from services.catalog.model.named import named
+from services.catalog.model.products import ProductDraft, sku_ids
+from services.catalog.model.undo import before
+from services.catalog.store import BATCH, SERVICE, Store
+from services.chassis import clock, commit, ids, policy
 from services.chassis.commit import Cause, Shortfall, Taken, Transaction
 from services.chassis.decisions import Fact
 from services.chassis.errors import Refusal
 from services.chassis.mongo import Document
+
+CHUNKS_AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +44,50 @@ class ChunkAppliedError(Exception):
 
 
 def read_known(store: Store, shop_id: str, items: list[Item]) -> Known:
-    """What a plan for ``items`` needs: the known products, and for those that change their stock and the owners of their codes."""
-    drafts = [item.draft for item in items if item.draft is not None]
-    keys = [external_key(shop_id, draft.external_id) for draft in drafts]
-    products = {row["external_id"]: row for row in store.products.find({"external_key": {"$in": keys}})} if keys else {}
-    anew = [draft for draft in drafts if says_anew(draft, products.get(draft.external_id))]
-    changing = [products[draft.external_id]["_id"] for draft in anew if draft.external_id in products]
+    """What a plan for ``items`` needs: the known products, and for those that change their stock, the owners of their codes and the
+    freight templates that they name.
+    """
+    drafts = [(item, item.draft) for item in items if item.draft is not None]
+    keys = [external_key(shop_id, draft.external_id) for _, draft in drafts]
+    products = (
+        {row["external_id"]: row for row in store.products.find({"external_key": {"$in": keys}}, batch_size=BATCH)}
+        if keys
+        else {}
+    )
+    anew = [draft for item, draft in drafts if says_anew(item, draft, products.get(draft.external_id))]
     codes = [merchant_key(shop_id, sku.merchant_sku) for draft in anew for sku in draft.skus if sku.merchant_sku]
     owners = {}
     if codes:
-        found = store.stock.find({"merchant_key": {"$in": codes}}, {"merchant_key": 1, "product_id": 1})
+        found = store.stock.find(
+            {"merchant_key": {"$in": codes}}, {"merchant_key": 1, "product_id": 1}, batch_size=BATCH
+        )
         owners = {row["merchant_key"].partition("/")[2]: row["product_id"] for row in found}
-    return Known(products, store.stock_of(changing) if changing else {}, owners)
+    wanted = {draft.freight.template_id for draft in anew if draft.freight.template_id}
+    templates = {
+        number: row for number, row in store.templates(shop_id, wanted).items() if row["state"] == freight.ACTIVE
+    }
+    return Known(products, store.stock_by_id(_skus(anew, products)), owners, templates)
+
+
+def _skus(drafts: Iterable[ProductDraft], products: Mapping[str, Document]) -> Iterator[str]:
+    """The SKUs that the known ones of these products have, and those that they are to have."""
+    for draft in drafts:
+        product = products.get(draft.external_id)
+        if product is not None:
+            yield from (sku["sku_id"] for sku in product["listing"]["skus"])
+            yield from sku_ids(draft, product["_id"])
+
+
+def failed_rows(store: Store, import_id: str) -> frozenset[int]:
+    """The rows in the file where the products begin that failed when the import was applied."""
+    job = store.imports.find_one({"_id": import_id}, {"next_chunk": 1}) or {"next_chunk": 0}
+    rows: set[int] = set()
+    for start in range(0, job["next_chunk"], CHUNKS_AT_ONCE):
+        numbers = range(start, min(start + CHUNKS_AT_ONCE, job["next_chunk"]))
+        wanted = [chunk_id(import_id, RUN, number) for number in numbers]
+        for chunk in store.chunks.find({"_id": {"$in": wanted}}, {"results.row": 1, "results.outcome": 1}):
+            rows.update(result["row"] for result in chunk["results"] if result["outcome"] == "failed")
+    return frozenset(rows)
 
 
 def apply_chunk(
@@ -66,19 +105,42 @@ def apply_chunk(
     ``also`` adds writes that depend on it (the import's progress). With ``only_if_clean`` a plan with failures is answered
     unwritten. Raises ChunkAppliedError when the chunk is there already, Refusal VERSION_CONFLICT when its products keep changing.
     """
+
+    def attempt() -> tuple[Transaction | None, Plan]:
+        wanted = _with_products(store, shop, items)
+        made = plan(wanted, read_known(store, shop.shop_id, wanted), shop, ids.product_id, most_failed=most_failed)
+        if only_if_clean and made.count("failed"):
+            return None, made
+        transaction = Transaction(store.client)
+        transaction.insert(store.chunks, chunk_row(store, shop, chunk, made))
+        add_products(store, transaction, made, chunk)
+        if chunk.import_id:
+            transaction.insert_many(store.befores, _befores(made, chunk))
+        also(transaction, made)
+        return transaction, made
+
+    return settled(store, chunk.chunk_id, attempt)
+
+
+def _with_products(store: Store, shop: Shop, items: list[Item]) -> list[Item]:
+    by_id = {item.product_id for item in items if item.product_id}
+    return named(items, store.products_by_id(by_id), shop.shop_id) if by_id else items
+
+
+def settled(store: Store, identity: str, attempt: Callable[[], tuple[Transaction | None, Plan]]) -> Plan:
+    """Commit what ``attempt`` reads and plans, again and again while its products change meanwhile; no transaction: nothing to write.
+
+    Raises ChunkAppliedError, Refusal VERSION_CONFLICT.
+    """
     until = clock.monotonic() + commit.PATIENCE_S
     while True:
-        made = plan(items, read_known(store, shop.shop_id, items), shop, ids.product_id, most_failed=most_failed)
-        if only_if_clean and made.count("failed"):
+        transaction, made = attempt()
+        if transaction is None:
             return made
-        transaction = Transaction(store.client)
-        transaction.insert(store.chunks, _row(store, shop, chunk, made))
-        _products(store, transaction, made, chunk)
-        also(transaction, made)
         try:
             transaction.commit()
         except (Shortfall, Taken):
-            row = store.chunks.find_one({"_id": chunk.chunk_id})
+            row = store.chunks.find_one({"_id": identity})
             if row is not None:
                 raise ChunkAppliedError(row) from None
             if clock.monotonic() > until:
@@ -89,11 +151,33 @@ def apply_chunk(
             return made
 
 
-def _products(store: Store, transaction: Transaction, made: Plan, chunk: Chunk) -> None:
+def _befores(made: Plan, chunk: Chunk) -> list[Document]:
+    """The products that an import changes, as they are, for as long as its file is kept."""
+    fresh: dict[str, list[str]] = {}
+    for row in made.stock:
+        fresh.setdefault(row["product_id"], []).append(row["_id"])
+    expires = clock.wall() + policy.load(SERVICE).span("import_file_kept", clock.business())
+    return [
+        {
+            "_id": f"{chunk.chunk_id}:{product['_id']}",
+            "product_id": product["_id"],
+            **before(product, fresh.get(product["_id"], [])),
+            "expire_at": expires,
+        }
+        for product, change in made.changes
+        if "state" in change.set
+    ]
+
+
+def add_products(store: Store, transaction: Transaction, made: Plan, chunk: Chunk) -> None:
+    """Everything that ``made`` writes to products, stock and versions."""
     for condition, update in made.stock_updates:
         transaction.update(store.stock, condition, update)
     for product, change in made.changes:
         transaction.change(store.products, dict(product), change, chunk.cause)
+    for template in made.templates.values():  # not while it is deleted, or begins to count something else
+        condition = {"_id": template["_id"], "state": freight.ACTIVE, "valuation": template["valuation"]}
+        transaction.update(store.freight_templates, condition, {"$inc": {"attached": 1}})
     transaction.insert_many(store.products, [_prepared(store, row, chunk.cause) for row in made.products])
     transaction.insert_many(store.stock, made.stock)
     transaction.insert_many(store.versions, made.versions)
@@ -103,7 +187,8 @@ def _prepared(store: Store, product: Document, cause: Cause) -> Document:
     return commit.prepare(store.products, {**product, "position": product["_id"]}, cause)
 
 
-def _row(store: Store, shop: Shop, chunk: Chunk, made: Plan) -> Document:
+def chunk_row(store: Store, shop: Shop, chunk: Chunk, made: Plan) -> Document:
+    """The chunk's own row, with its results, movements and event."""
     row: Document = {
         "_id": chunk.chunk_id,
         "import_id": chunk.import_id,

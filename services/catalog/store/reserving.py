@@ -1,14 +1,16 @@
 """Writing reservations: requests that wait in one process at the same time are committed together.
 
 One hot SKU taken by many checkouts would otherwise be one transaction each, most of them losing to each other. The batch sums what it
-wants of each SKU; when it does not fit, what is left is read once and serves in order whom it can; the others are refused.
+wants of each SKU; when it does not fit, what is left is read once and serves in order whom it can; the others are refused. Limits for one
+buyer change nothing of that: each buyer's count is a row of its own, and who asks twice in one batch is served after it.
 """
 
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from services.catalog.model.stock import limited, summed
+from services.catalog.model import windows
+from services.catalog.model.stock import limited, limits_of, needs, purchase_id, summed
 from services.catalog.store import Store
 from services.chassis.commit import Shortfall, Transaction
 from services.chassis.mongo import Document
@@ -29,8 +31,7 @@ class Reserver:
         All at once; where that does not fit, those whom the stock left can serve, in order; what is open then one by one.
         """
         results: list[Exception | None] = [None] * len(rows)
-        together = [number for number, row in enumerate(rows) if not limited(row["lines"])]
-        alone = [number for number, row in enumerate(rows) if limited(row["lines"])]
+        together, alone = _apart(rows)
         if len(together) > 1:
             if self._try([rows[number] for number in together]) is None:
                 together = []
@@ -45,28 +46,31 @@ class Reserver:
         return results
 
     def _served(self, rows: Sequence[Document], numbers: Sequence[int]) -> list[int]:
-        """Those of the rows, in order, for which what is available now suffices: a sold-out SKU costs one read, not a write each."""
-        wanted = {number: summed(rows[number]["lines"]) for number in numbers}
-        skus = {sku for lines in wanted.values() for sku in lines}
-        left = {sku: row["available"] for sku, row in self._store.stock_by_id(skus).items()}
+        """Those of the rows, in order, for which what is left now suffices: a sold-out SKU costs one read, not a write each."""
+        wanted = {number: needs(rows[number]["lines"]) for number in numbers}
+        left = self._store.left_of({key for keys in wanted.values() for key in keys})
+        bought = self._store.bought(counted for number in numbers for counted in counts_of(rows[number]))
         served = []
         for number in numbers:
-            if all(left.get(sku, 0) >= quantity for sku, quantity in wanted[number].items()):
+            if not _within(rows[number], bought):
+                continue
+            if all(left.get(key, 0) >= quantity for key, quantity in wanted[number].items()):
                 served.append(number)
-                for sku, quantity in wanted[number].items():
-                    left[sku] -= quantity
+                for key, quantity in wanted[number].items():
+                    left[key] -= quantity
         return served
 
     def _try(self, rows: Sequence[Document]) -> Exception | None:
         """Commit these rows in one transaction; why not, where it was not: Shortfall or Taken when they do not hold."""
         transaction = Transaction(self._store.client)
-        wanted: dict[str, int] = {}
+        every = [line for row in rows for line in row["lines"]]
         for row in rows:
             transaction.insert(self._store.reservations, row)
-            for sku, quantity in summed(row["lines"]).items():
-                wanted[sku] = wanted.get(sku, 0) + quantity
-        for sku in sorted(wanted):
-            hold(self._store, transaction, sku, wanted[sku])
+        for sku, quantity in sorted(summed(every).items()):
+            hold(self._store, transaction, sku, quantity)
+        known = windows.revisions(every)
+        for unit, quantity in sorted(windows.units_wanted(every).items()):
+            take_units(self._store, transaction, unit, quantity, revision=known[unit])
         for row in rows:
             count_purchases(self._store, transaction, row, row["lines"], Purchase.TAKE)
         try:
@@ -74,6 +78,29 @@ class Reserver:
         except Exception as error:  # noqa: BLE001 - its callers get it
             return error
         return None
+
+
+def _apart(rows: Sequence[Document]) -> tuple[list[int], list[int]]:
+    """The numbers of the rows that can be written at once, and of those of a buyer whose count another of them moves already."""
+    together: list[int] = []
+    alone: list[int] = []
+    counting: set[str] = set()
+    for number, row in enumerate(rows):
+        mine = set(counts_of(row))
+        (alone if mine & counting else together).append(number)
+        counting |= mine
+    return together, alone
+
+
+def counts_of(row: Document) -> list[str]:
+    """The ids of the counts of a buyer that a reservation moves."""
+    return [purchase_id(key, row["buyer_id"]) for key in limited(row["lines"])]
+
+
+def _within(row: Document, bought: dict[str, int]) -> bool:
+    allowed = {key: most for line in row["lines"] for key, most in limits_of(line).items()}
+    wanted = limited(row["lines"])
+    return all(bought.get(purchase_id(key, row["buyer_id"]), 0) + wanted[key] <= most for key, most in allowed.items())
 
 
 def hold(store: Store, transaction: Transaction, sku_id: str, quantity: int) -> None:
@@ -105,8 +132,24 @@ def take_back(store: Store, transaction: Transaction, sku_id: str, quantity: int
     transaction.update(store.stock, {"_id": sku_id}, {"$inc": {"available": quantity, "on_hand": quantity}})
 
 
+def take_units(
+    store: Store, transaction: Transaction, unit: str, quantity: int, *, revision: int | None = None
+) -> None:
+    """Units of a SKU in a sale window, if so many are left; with ``revision`` only on the terms of then."""
+    condition: Document = {"_id": unit, "left": {"$gte": quantity}}
+    if revision is not None:
+        condition["revision"] = revision
+    transaction.update(store.window_units, condition, {"$inc": {"taken": quantity, "left": -quantity}})
+
+
+def give_units(store: Store, transaction: Transaction, unit: str, quantity: int) -> None:
+    """They can be bought again, as long as the window runs."""
+    condition = {"_id": unit, "taken": {"$gte": quantity}}
+    transaction.update(store.window_units, condition, {"$inc": {"taken": -quantity, "left": quantity}})
+
+
 class Purchase(Enum):
-    """How units of a product with a buy limit are counted for a buyer."""
+    """How units under a limit for one buyer are counted."""
 
     TAKE = "take"
     """If the limit allows."""
@@ -118,17 +161,17 @@ class Purchase(Enum):
 def count_purchases(
     store: Store, transaction: Transaction, reservation: Document, lines: Sequence[Any], how: Purchase
 ) -> None:
-    """Count what a buyer holds of products with a buy limit.
+    """Count what a buyer holds of products and in sale windows that have a limit.
 
     Whether the buyer's row is there was read just before (``reservation["first"]``): a race meets Taken or Shortfall.
     """
-    allowed = {line["product_id"]: line["buy_limit"] for line in lines}
-    for product_id, quantity in limited(lines).items():
-        row: Document = {"_id": f"{product_id}:{reservation['buyer_id']}"}
-        if how is Purchase.TAKE and product_id in reservation["first"]:
-            transaction.insert(store.purchases, {**row, "product_id": product_id, "quantity": quantity})
+    allowed = {key: most for line in lines for key, most in limits_of(line).items()}
+    for key, quantity in limited(lines).items():
+        row: Document = {"_id": purchase_id(key, reservation["buyer_id"])}
+        if how is Purchase.TAKE and key in reservation["first"]:
+            transaction.insert(store.purchases, {**row, "quantity": quantity})
         elif how is Purchase.TAKE:
-            condition = {**row, "quantity": {"$lte": allowed[product_id] - quantity}}
+            condition = {**row, "quantity": {"$lte": allowed[key] - quantity}}
             transaction.update(store.purchases, condition, {"$inc": {"quantity": quantity}})
         else:
             transaction.update(

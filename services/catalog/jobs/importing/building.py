@@ -7,18 +7,23 @@ from typing import Final, TypeVar
 
 from services.catalog.jobs.importing.cells import CellError
 from services.catalog.jobs.importing.markup import Block, detail_blocks
-from services.catalog.jobs.importing.text import Row
+from services.catalog.jobs.importing.text import ErrorCell, Row
 from services.catalog.model.categories import Tree
 from services.catalog.model.chunks import PROBLEMS_TOLD, Item, RowProblem
 from services.catalog.model.products import Limits, Problem, ProductDraft, validate
 
 T = TypeVar("T")
+_JUDGED_LATER: Final = ("category_id", "freight.template_id", "weight_g", "volume_cm3")
+"""Fields that are judged when a chunk is planned: against the product as it is, and the shop's freight templates."""
 _PATH: Final = re.compile(r"(?:skus\[(\d+)\]\.)?(\w+)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Context:
-    """What a file is read for: the shop's currency (ISO 4217), the category tree, the limits in force."""
+    """What a file is read for: the shop's currency (ISO 4217), the category tree, the limits in force.
+
+    The tree may be another one from one chunk to the next, never within a chunk.
+    """
 
     currency: str
     tree: Tree
@@ -29,7 +34,7 @@ class Context:
 class Format:
     """A file format: header names by our own column name (first one is the official one), what must be there, how a product is built.
 
-    ``shown`` maps a field of a draft to the column that tells it, for problems that validation finds.
+    ``shown`` maps a field of a draft to the column that tells it, for problems that validation finds; ``guarded``: see ``text.Row``.
     """
 
     name: str
@@ -38,6 +43,7 @@ class Format:
     key: str
     shown: Mapping[str, str]
     build: Callable[["Product"], ProductDraft | None]
+    guarded: bool = False
 
 
 class Product:
@@ -81,6 +87,7 @@ class Product:
             if len(row.cells) > cells and any(cell.strip() for cell in row.cells[cells:]):
                 message = f"{len(row.cells)} cells where the header has {cells}; put quotation marks around cells that hold commas"
                 self.fail(row, self.format.key, "TOO_MANY_CELLS", message)
+            self._check_formulas(row)
         draft = None if self.problems else self.format.build(self)
         if draft is not None and not self.problems:
             self.problems += [
@@ -93,13 +100,25 @@ class Product:
             first.number,
             draft,
             code_field=self._header(self.format.shown.get("merchant_sku", "merchant_sku")),
+            columns={field: self._header(self.format.shown.get(field, field)) for field in _JUDGED_LATER},
         )
+
+    def _check_formulas(self, row: Row) -> None:
+        for column, index in row.columns.items():
+            if index < len(row.cells) and isinstance(row.cells[index], ErrorCell):
+                self.fail(
+                    row,
+                    column,
+                    "CELL_ERROR",
+                    f"the cell shows {row.cells[index]}; mend its formula, or write the value",
+                )
 
     def _located(self, problem: Problem, draft: ProductDraft) -> RowProblem:
         path = _PATH.match(problem.field)
         number, field = (path[1], path[2]) if path else (None, problem.field)
         row = draft.skus[int(number)].row if number is not None else self.rows[0].number
-        return RowProblem(row, self._header(self.format.shown.get(field, field)), problem.reason, problem.message)
+        column = self.format.shown.get(problem.field) or self.format.shown.get(field, field)
+        return RowProblem(row, self._header(column), problem.reason, problem.message)
 
     def _header(self, column: str) -> str:
         return self.format.headers[column][0] if column in self.format.headers else column

@@ -1,4 +1,4 @@
-"""From bytes to rows of cells: encoding, quoting, and clear refusals of what is no table."""
+"""From bytes to rows of cells: encoding, quoting, lines, and clear refusals of what is no text."""
 
 import codecs
 import csv
@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from services.chassis.cells import plain
+
 Blocks = Callable[[], Iterator[bytes]]
 """Opens the file from its beginning, as blocks of bytes; may be called several times."""
 CELL_LIMIT: Final = 16 * 2**20
@@ -15,12 +17,18 @@ CELL_LIMIT: Final = 16 * 2**20
 _GB2312_PAIR: Final = re.compile(rb"[\xa1-\xf7][\xa1-\xfe]")
 _HIGH: Final = re.compile(rb"[\x80-\xff]")
 _FOREIGN: Final = (
-    (b"PK\x03\x04", "it is a ZIP or XLSX file; save the sheet as CSV UTF-8"),
-    (b"\xd0\xcf\x11\xe0", "it is an old Excel file; save the sheet as CSV UTF-8"),
-    (b"%PDF", "it is a PDF; export the products as CSV UTF-8"),
-    (b"\xff\xfe", "it is UTF-16; save it as CSV UTF-8"),
-    (b"\xfe\xff", "it is UTF-16; save it as CSV UTF-8"),
+    (b"PK\x03\x04", "it is a ZIP or XLSX file (a workbook has the format xlsx)"),
+    (b"\xd0\xcf\x11\xe0", "it is an old Excel file"),
+    (b"%PDF", "it is a PDF"),
+    (b"\xff\xfe", "it is UTF-16"),
+    (b"\xfe\xff", "it is UTF-16"),
 )
+
+
+class ErrorCell(str):
+    """A cell of a workbook whose formula failed: ``#N/A``."""
+
+    __slots__ = ()
 
 
 class UnreadableFileError(ValueError):
@@ -32,10 +40,10 @@ class UnreadableFileError(ValueError):
         self.reason, self.message = reason, message
 
 
-def detect_encoding(blocks: Blocks) -> str:
+def detect_encoding(blocks: Blocks, wanted: str = "CSV") -> str:
     """``utf-8-sig`` (UTF-8 with or without byte order mark) or ``gb18030``, by strict decoding of the whole file.
 
-    GB18030 takes nearly any bytes, so it is believed only where most high bytes form GB2312 pairs, as Chinese text does.
+    ``wanted``: what the file should be, as the messages call it. GB18030 takes nearly any bytes, so it is believed only where most high bytes form GB2312 pairs, as Chinese text does.
     Raises UnreadableFileError: EMPTY_FILE, BINARY_FILE, UNKNOWN_ENCODING.
     """
     utf8: codecs.IncrementalDecoder | None = codecs.getincrementaldecoder("utf-8")("strict")
@@ -43,21 +51,21 @@ def detect_encoding(blocks: Blocks) -> str:
     size = 0
     for block in blocks():
         if not size:
-            foreign = next((why for magic, why in _FOREIGN if block.startswith(magic)), None)
+            foreign = next((what for magic, what in _FOREIGN if block.startswith(magic)), None)
         if foreign is None and b"\x00" in block:
-            foreign = "it holds zero bytes, as no text does; export the products as CSV UTF-8"
+            foreign = "it holds zero bytes, as no text does"
         if foreign is not None:
-            raise UnreadableFileError("BINARY_FILE", f"this is no CSV text: {foreign}")
+            raise UnreadableFileError("BINARY_FILE", f"this is no {wanted} text: {foreign}; save it as {wanted} UTF-8")
         size += len(block)
         utf8 = utf8 if utf8 is not None and _decodes(utf8, block) else None
     if not size:
-        raise UnreadableFileError("EMPTY_FILE", "the file is empty; send a CSV with a header row")
+        raise UnreadableFileError("EMPTY_FILE", f"the file is empty; send a {wanted} file with products")
     if utf8 is not None and _decodes(utf8, b"", final=True):
         return "utf-8-sig"
     if _looks_chinese(blocks) and _is_gb18030(blocks):
         return "gb18030"
     raise UnreadableFileError(
-        "UNKNOWN_ENCODING", "the text is neither UTF-8 nor GB18030 (GBK); save the file as CSV UTF-8"
+        "UNKNOWN_ENCODING", f"the text is neither UTF-8 nor GB18030 (GBK); save the file as {wanted} UTF-8"
     )
 
 
@@ -84,16 +92,21 @@ def _looks_chinese(blocks: Blocks) -> bool:
 
 @dataclass(slots=True)
 class Row:
-    """One record of the file. ``number`` counts records, the header being 1; ``cells`` are stripped lazily by ``get``."""
+    """One record of the file. ``number`` counts records, the header being 1; ``cells`` are stripped lazily by ``get``.
+
+    ``guarded``: cells that a spreadsheet would take for a formula have an apostrophe before them (``chassis.cells``).
+    """
 
     number: int
     cells: list[str]
     columns: dict[str, int]
+    guarded: bool = False
 
     def get(self, column: str) -> str:
         """The cell under ``column`` (a format's own name for it), stripped; empty where the file has none."""
         index = self.columns.get(column, -1)
-        return self.cells[index].strip() if 0 <= index < len(self.cells) else ""
+        text = self.cells[index].strip() if 0 <= index < len(self.cells) else ""
+        return plain(text) if self.guarded and text.startswith("'") else text
 
 
 class _Lines:
@@ -134,14 +147,29 @@ class _BlockStream(io.RawIOBase):
         return size
 
 
+def _text(blocks: Blocks, encoding: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BufferedReader(_BlockStream(blocks()), 2**16), encoding=encoding, newline="")
+
+
+def text_lines(blocks: Blocks, encoding: str) -> Iterator[tuple[int, str]]:
+    """Every line that is not blank, with its number (the first is 1). Raises UnreadableFileError LINE_TOO_LARGE."""
+    stream, number = _text(blocks, encoding), 0
+    while line := stream.readline(CELL_LIMIT + 1):
+        number += 1
+        if len(line) > CELL_LIMIT:
+            message = f"line {number} has more than {CELL_LIMIT} characters; write one product a line"
+            raise UnreadableFileError("LINE_TOO_LARGE", message)
+        if not line.isspace():
+            yield number, line
+
+
 def records(blocks: Blocks, encoding: str) -> Iterator[tuple[int, list[str]]]:
     """Every record that is not blank, with its number (the header is 1).
 
     Raises UnreadableFileError: UNCLOSED_QUOTE, CELL_TOO_LARGE, BROKEN_CSV.
     """
     csv.field_size_limit(CELL_LIMIT)
-    stream = io.TextIOWrapper(io.BufferedReader(_BlockStream(blocks()), 2**16), encoding=encoding, newline="")
-    lines = _Lines(stream)
+    lines = _Lines(_text(blocks, encoding))
     number = 1
     try:
         for cells in csv.reader(lines):
