@@ -1,4 +1,4 @@
-"""``python -m services.orders server|worker``."""
+"""``python -m services.orders server|worker|jobs``."""
 
 from services.chassis.process import main
 

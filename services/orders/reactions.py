@@ -1,15 +1,16 @@
 """What orders does when it hears of a fact, or a deadline passes."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from services.chassis import clock, commit, together
-from services.chassis.commit import Shortfall, Transaction
-from services.chassis.decisions import Decision, Verdict
+from services.chassis.commit import Cause, Shortfall, Transaction
+from services.chassis.decisions import Change, Decision, Verdict
 from services.chassis.events import Event
 from services.chassis.mongo import Database, Document
-from services.chassis.reacting import Delivery, Handler, timer_on_document
-from services.orders.model import checkout, events, order
+from services.chassis.reacting import Delivery, Handler, Timer, timer_on_document
+from services.orders.model import checkout, events, facts, order
 from services.orders.model.states import CATALOG, DISPUTES, PAYMENTS, Actor, Order, Step
 
 Decide = Callable[[Order | None, Mapping[str, Any], Step], Decision]
@@ -71,10 +72,34 @@ def apply_paid(delivery: Delivery, orders: Mapping[str, Document], _decision: De
     ]
     transaction = Transaction(delivery.database.client)
     for found, change in changes:
-        transaction.change(rows, found, change, delivery.cause)
+        transaction.change(rows, found, change, delivery.cause, by_letter=True)
     if len(data["shares"]) > 1:  # one order remembers by itself what was applied to it
         transaction.handled(delivery.database, delivery.row_id, waited=delivery.waited)
     together.commit(transaction)
+
+
+# ------------------------------------------------------------------------------------------------------------------ placing
+
+
+def give_up(database: Database, row: Document, _now: datetime, cause: Cause) -> None:
+    """Of the checkouts whose placing began together: those that did not come to be are abandoned, and what they may hold comes back.
+
+    Each is written under the command that wanted it, so that a repetition hears of it, and once however often this runs.
+    """
+    rows = database["checkouts"]
+    known = together.find(rows, [placing["_id"] for placing in row["placings"]])
+    for placing in row["placings"]:
+        if placing["_id"] not in known:
+            asked = Cause(placing["created_by"], placing["created_hash"])
+            told = (facts.released(placing["_id"], "abandoned"),)
+            commit.create(rows, {**placing, **checkout.abandoned()}, asked, facts=told, natural=True)
+    commit.change(
+        database["placings"],
+        row["_id"],
+        cause,
+        lambda _: Change(set={"expire_at": clock.wall()}, due=None),
+        fetch=False,
+    )
 
 
 HANDLERS: Final = (
@@ -86,4 +111,4 @@ HANDLERS: Final = (
     on_order("jishi.disputes.case.opened.v1", "enter_dispute", DISPUTES, events.case_opened),
     on_order("jishi.disputes.case.closed.v1", "leave_dispute", DISPUTES, events.case_closed),
 )
-TIMERS: Final = (timer_on_document("orders", order.overdue), timer_on_document("checkouts", checkout.overdue))
+TIMERS: Final = (timer_on_document("orders", order.overdue), Timer("placings", give_up))

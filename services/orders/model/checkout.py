@@ -1,28 +1,18 @@
 """A checkout from asking to its child orders: what may be asked, what is frozen, how it ends without orders."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from services.chassis.decisions import Change
 from services.chassis.errors import Refusal, Violation
-from services.orders.model import amounts, facts
+from services.chassis.regions import Regions
+from services.orders.model import addresses, amounts, facts, invoices, keys
 from services.orders.model.order import entry
 from services.orders.model.states import CheckoutState, Known, State, Step
 
 Values = Mapping[str, Any]
-_MOBILE: Final = re.compile(r"\+?[0-9][0-9 -]{4,18}[0-9]")
-_ADDRESS: Final = {
-    "receiver_name": True,
-    "province": True,
-    "city": True,
-    "zone": False,
-    "address": True,
-    "mobile": True,
-}
-"""Fields of an address, and whether they are required."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +23,7 @@ class Terms:
     close_slack: timedelta
     placing_patience: timedelta
     ship_within: timedelta
+    presale_grace: timedelta
     auto_confirm: timedelta
     commission_bp: int
     commission_policy: str
@@ -40,7 +31,11 @@ class Terms:
     quantity: int
     text_length: int
     notes_length: int
+    vouchers: int
     versions: tuple[str, ...]
+    regions: Regions
+    times: Values
+    """Seconds by name: what else an order's timers and times need later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +53,40 @@ class Frozen:
 def opened(checkout_id: str, buyer_id: str, asked: Values, terms: Terms, now: datetime) -> dict[str, Any]:
     """A checkout that is being placed. Lines of one SKU are added up. Raises Refusal INVALID_ARGUMENT naming every wrong field."""
     lines = _merged(asked["lines"])
-    problems = [*_wrong_lines(asked["lines"], terms), *_wrong_address(asked.get("address"), terms)]
-    if len(asked["notes"]) > terms.notes_length:
-        problems.append(Violation("notes", f"at most {terms.notes_length} characters"))
+    problems = [*_wrong_lines(asked["lines"], terms), *_wrong_beside(asked, terms)]
     if not problems:
         problems = _too_many(lines, terms)
     if problems:
         first = problems[0]
         raise Refusal("INVALID_ARGUMENT", f"{first.field}: {first.message}", tuple(problems))
+    address = addresses.kept(asked["address"])
     return {
         "_id": checkout_id,
         "buyer_id": buyer_id,
         "state": CheckoutState.PLACING.value,
         "lines": lines,
-        "address": {name: asked["address"][name].strip() for name in _ADDRESS},
+        "address": address,
+        "destination": addresses.destination(address, terms.regions),
         "notes": asked["notes"],
         "pay_by": now + terms.pay_window,
+        **_beside(asked),
     }
+
+
+def _beside(asked: Values) -> dict[str, Any]:
+    """What not every buyer says: {carriers, shop_notes, invoice}, each only where it is."""
+    found = {name: list(asked[name]) for name in ("carriers", "shop_notes") if asked.get(name)}
+    invoice = asked.get("invoice")
+    return {**found, "invoice": invoices.kept(invoice)} if invoice is not None else found
+
+
+def wanted_lines(asked: Sequence[Values], terms: Terms) -> list[dict[str, Any]]:
+    """The lines of a basket, those of one SKU added up. Raises Refusal INVALID_ARGUMENT naming every wrong field."""
+    lines = _merged(asked)
+    problems = _wrong_lines(asked, terms) or _too_many(lines, terms)
+    if problems:
+        raise Refusal("INVALID_ARGUMENT", f"{problems[0].field}: {problems[0].message}", tuple(problems))
+    return lines
 
 
 def _merged(lines: Sequence[Values]) -> list[dict[str, Any]]:
@@ -106,20 +118,28 @@ def _too_many(merged: Sequence[Values], terms: Terms) -> list[Violation]:
     ]
 
 
-def _wrong_address(address: Values | None, terms: Terms) -> list[Violation]:
+def _wrong_beside(asked: Values, terms: Terms) -> list[Violation]:
+    """Everything wrong beside the lines: address, notes, invoice."""
+    address, invoice = asked.get("address"), asked.get("invoice")
     if address is None:
-        return [Violation("address", "say where the goods go: receiver_name, province, city, zone, address, mobile")]
-    problems = []
-    for name, required in _ADDRESS.items():
-        text = address[name].strip()
-        if required and not text:
-            problems.append(Violation(f"address.{name}", "is required"))
-        elif len(text) > terms.text_length:
-            problems.append(Violation(f"address.{name}", f"at most {terms.text_length} characters"))
-    mobile = address["mobile"].strip()
-    if mobile and not _MOBILE.fullmatch(mobile):
-        problems.append(Violation("address.mobile", "must be a telephone number: digits, spaces, hyphens, + in front"))
-    return problems
+        fields = "receiver_name, province, city, zone, address, mobile"
+        problems = [Violation("address", f"say where the goods go: {fields}; or an address_id of your address book")]
+    else:
+        problems = addresses.wrong("address.", address, terms.text_length, terms.regions)
+    notes = [("notes", asked["notes"])]
+    notes += [(f"shop_notes[{index}].notes", each["notes"]) for index, each in enumerate(asked.get("shop_notes", ()))]
+    problems += [
+        Violation(path, f"at most {terms.notes_length} characters")
+        for path, text in notes
+        if len(text) > terms.notes_length
+    ]
+    problems += addresses.wrong_carriers(asked.get("carriers", ()))
+    problems += [
+        Violation(name, f"at most {terms.lines}, one a shop")
+        for name in ("carriers", "shop_notes")
+        if len(asked.get(name, ())) > terms.lines
+    ]
+    return problems + (invoices.wrong(invoice) if invoice is not None else [])
 
 
 # ------------------------------------------------------------------------------------------------------------------ placing
@@ -157,7 +177,7 @@ def children(
     groups = amounts.by_shop(frozen.lines)
     worth = [sum(line["price"] * line["quantity"] for line in lines) for lines in groups.values()]
     parts = amounts.spread(discounts, worth)
-    return [
+    orders = [
         {
             "_id": order_id,
             "checkout_id": checkout["_id"],
@@ -167,7 +187,8 @@ def children(
             **amounts.priced([_line(line) for line in lines], part),
             "currency": lines[0]["currency"],
             "address": checkout["address"],
-            "notes": checkout["notes"],
+            "notes": _notes(checkout, shop_id),
+            **({"invoice": checkout["invoice"]} if "invoice" in checkout else {}),
             "pay_by": checkout["pay_by"],
             **_terms(terms),
         }
@@ -175,18 +196,36 @@ def children(
             zip(groups.items(), parts, order_ids, strict=True)
         )
     ]
+    return [{**order, "keys": keys.of_order(order)} for order in orders]
 
 
-def placed(orders: Sequence[Values]) -> Change:
-    """placing → placed, with the payable frozen: one payment pays for exactly this list of (order, amount)."""
+def _notes(checkout: Values, shop_id: str) -> str:
+    """What the buyer says to a shop: something of its own, or what all are told."""
+    said: Mapping[str, str] = {each["shop_id"]: each["notes"] for each in checkout.get("shop_notes", ())}
+    return said.get(shop_id) or str(checkout["notes"])
+
+
+def unheard(checkout: Values, frozen: Frozen) -> Refusal | None:
+    """Why a note reaches nobody: its shop has no line in the checkout, or is named twice; None when all are heard."""
+    shops = {line["shop_id"] for line in frozen.lines}
+    for index, each in enumerate(checkout.get("shop_notes", ())):
+        if each["shop_id"] not in shops:
+            message = "no line is of this shop, or it is named twice; leave it out"
+            violation = Violation(f"shop_notes[{index}].shop_id", message)
+            return Refusal("INVALID_ARGUMENT", f"{violation.field}: {message}", (violation,))
+        shops.remove(each["shop_id"])
+    return None
+
+
+def placed(orders: Sequence[Values]) -> dict[str, Any]:
+    """The fields of a placed checkout, with the payable frozen: one payment pays for exactly this list of (order, amount)."""
     shares = [{"order_id": order["_id"], "shop_id": order["shop_id"], "amount": order["amount"]} for order in orders]
-    fields = {
+    return {
         "state": CheckoutState.PLACED.value,
         "amount": sum(share["amount"] for share in shares),
         "currency": orders[0]["currency"],
         "shares": shares,
     }
-    return Change(set=fields, due=None)
 
 
 def _line(line: Values) -> dict[str, Any]:
@@ -203,7 +242,9 @@ def _line(line: Values) -> dict[str, Any]:
         "freight_fee",
         "merchant_sku",
     )
-    return {name: line[name] for name in names}
+    told = ("window_id", "ship_by", "category_id", "options", "external_id", "fulfilment", "carrier_class")
+    sale = {name: line[name] for name in told if line.get(name)}
+    return {**{name: line[name] for name in names}, **sale}
 
 
 def _parties(checkout: Values, frozen: Frozen, shop_id: str) -> dict[str, Any]:
@@ -242,7 +283,9 @@ def _terms(terms: Terms) -> dict[str, Any]:
         "terms": {
             "close_slack_s": int(terms.close_slack.total_seconds()),
             "ship_within_s": int(terms.ship_within.total_seconds()),
+            "presale_grace_s": int(terms.presale_grace.total_seconds()),
             "auto_confirm_s": int(terms.auto_confirm.total_seconds()),
+            **terms.times,
         },
     }
 
@@ -250,29 +293,25 @@ def _terms(terms: Terms) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------------ without orders
 
 
-def refused(checkout: Values, refusal: Refusal, *, reserved: bool) -> Change:
-    """placing → refused; the same refusal answers every repetition. ``reserved``: stock is held and must come back."""
+def refused(refusal: Refusal) -> dict[str, Any]:
+    """The fields of a checkout that was refused; the same refusal answers every repetition."""
     kept = {
         "reason": refusal.reason,
         "message": refusal.message,
         "violations": [{"field": each.field, "message": each.message} for each in refusal.violations],
         "info": dict(refusal.info),
     }
-    told = (facts.released(checkout["_id"], "refused"),) if reserved else ()
-    return Change(set={"state": CheckoutState.REFUSED.value, "refusal": kept}, facts=told, due=None)
+    return {"state": CheckoutState.REFUSED.value, "refusal": kept}
+
+
+def abandoned() -> dict[str, Any]:
+    """The fields of a checkout whose placing nobody ended in time."""
+    return {"state": CheckoutState.ABANDONED.value}
 
 
 def let_go(checkout: Values) -> Change:
     """Releases again what a slow attempt reserved after its checkout had ended."""
     return Change(facts=(facts.released(checkout["_id"], "refused"),))
-
-
-def overdue(checkout: Values, _now: datetime) -> Change | None:
-    """The timer of a checkout: one that is still being placed is given up, and what it may hold comes back."""
-    if checkout["state"] != CheckoutState.PLACING:
-        return Change(due=None)
-    told = (facts.released(checkout["_id"], "abandoned"),)
-    return Change(set={"state": CheckoutState.ABANDONED.value}, facts=told, due=None)
 
 
 def standing(orders: Sequence[Values]) -> str:

@@ -5,16 +5,16 @@ money is never stale: it is recorded, or answered with ``order.payment_rejected`
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from services.chassis.decisions import DONE, EARLY, KEEP, STALE, Change, Decision, Verdict, apply
-from services.orders.model import facts
+from services.chassis.decisions import DONE, EARLY, STALE, Change, Decision, Verdict, apply
+from services.orders.model import facts, keys, refunding, vouchers
 from services.orders.model.order import changed, close, entry
 from services.orders.model.states import CATALOG, PAYMENTS, Move, Order, State, Step, allowed, target
 
 Data = Mapping[str, Any]
-OF_THE_PAYMENT: Final = frozenset({"cancelled", "dispute"})
+OF_THE_PAYMENT: Final = frozenset({"cancelled", "dispute", refunding.CAUSE})
 """Causes of refunds of money that the order took; ``rejected`` is money it did not take, the others never reached it."""
 
 NO_ORDERS_MONEY: Final = Decision(Verdict.STALE, why="a whole payment went back that no order ever saw")
@@ -36,17 +36,31 @@ def paid(order: Order | None, share: Data, data: Data, step: Step) -> Decision:
     if reason:
         return _rejected(order, share["amount"], data["payment_id"], reason, step)
     paid_at = data.get("paid_at", step.at)
-    ship_by = paid_at + timedelta(seconds=order["terms"]["ship_within_s"])
     fields = {
         "state": target(order, Move.PAY, PAYMENTS).value,
         "paid": share["amount"],
         "paid_at": paid_at,
         "payment_id": data["payment_id"],
         "transaction_id": data["transaction_id"],
-        "ship_by": ship_by,
+        **_until(order, paid_at),
+        "keys": keys.joined(order, *keys.of_payment(data["payment_id"], data["transaction_id"])),
     }
     told = (facts.paid({**order, **fields}),)
-    return apply(changed(order, entry("paid", step, data["transaction_id"]), fields, facts=told, due=ship_by))
+    return apply(changed(order, entry("paid", step, data["transaction_id"]), fields, facts=told))
+
+
+def _until(order: Order, paid_at: datetime) -> dict[str, datetime]:
+    """By when what was paid is to be had: goods shipped, vouchers redeemed."""
+    if vouchers.is_voucher_order(order):
+        return {"vouchers_until": paid_at + timedelta(seconds=order["terms"]["voucher_valid_s"])}
+    return {"ship_by": _ship_by(order, paid_at)}
+
+
+def _ship_by(order: Order, paid_at: datetime) -> datetime:
+    """When the order is late: so long after its payment, or on the latest day that a presale (预售) of one of its lines promised."""
+    usual: datetime = paid_at + timedelta(seconds=order["terms"]["ship_within_s"])
+    promised: list[datetime] = [line["ship_by"] for line in order["lines"] if "ship_by" in line]
+    return max([usual, *promised])
 
 
 def all_paid(orders: Mapping[str, Order], data: Data, step: Step) -> Decision:
@@ -100,9 +114,10 @@ def refunded(order: Order | None, data: Data, step: Step) -> Decision:
         return apply(changed(order, line, {}, push=push))
     if not order["paid"]:
         return EARLY
-    fields = {"refunded": order["refunded"] + amount}
+    fields: dict[str, Any] = {"refunded": order["refunded"] + amount}
+    fields |= refunding.succeeded(order, data["refund_id"], amount) if cause == refunding.CAUSE else {}
     if fields["refunded"] >= order["paid"] and allowed(order, Move.REFUND, PAYMENTS):
-        unshipped = order["state"] == State.PAID
+        unshipped = order["state"] == State.PAID and not order.get("first_sent_at")
         return apply(close(order, Move.REFUND, step, "refunded", tell=unshipped, also=Change(set=fields, push=push)))
     return apply(changed(order, line, fields, push=push))
 
@@ -114,7 +129,7 @@ def ran_out(order: Order | None, _data: Data, step: Step) -> Decision:
     """reservation.failed: a paid order whose stock is gone closes, and its money goes back. Nothing returns to the warehouse."""
     if order is None or order["state"] == State.AWAITING_PAYMENT:
         return EARLY
-    if allowed(order, Move.RUN_OUT, CATALOG):
+    if allowed(order, Move.RUN_OUT, CATALOG) and not order.get("first_sent_at"):
         return apply(close(order, Move.RUN_OUT, step, "out_of_stock", stock_returns=False))
     return DONE if order.get("close_reason") == "out_of_stock" else STALE
 
@@ -131,9 +146,9 @@ def case_opened(order: Order | None, data: Data, step: Step) -> Decision:
     if not order["paid"]:
         return STALE if order["state"] == State.CLOSED else EARLY
     row = {"case_id": data["case_id"], "kind": data["kind"], "opened_at": step.at}
-    due = None if order["state"] == State.SHIPPED else KEEP
     line = entry("case_opened", step, data["kind"])
-    return apply(changed(order, line, {"in_dispute": True}, push={"cases": [row]}, due=due))
+    fields = {"in_dispute": True, "keys": keys.joined(order, keys.in_dispute(order["shop_id"]))}
+    return apply(changed(order, line, fields, push={"cases": [row]}))
 
 
 def case_closed(order: Order | None, data: Data, step: Step) -> Decision:
@@ -153,9 +168,11 @@ def case_closed(order: Order | None, data: Data, step: Step) -> Decision:
     ended = {**case, "closed_at": step.at, "outcome": data["outcome"]}
     cases = [ended if row["case_id"] == data["case_id"] else row for row in order["cases"]]
     in_dispute = any(row.get("closed_at") is None for row in cases)
-    due = order["auto_confirm_at"] if order["state"] == State.SHIPPED and not in_dispute else KEEP
     line = entry("case_closed", step, data["outcome"])
-    return apply(changed(order, line, {"in_dispute": in_dispute, "cases": cases}, due=due))
+    fields = {"in_dispute": in_dispute, "cases": cases}
+    if not in_dispute:
+        fields["keys"] = keys.without(order, keys.in_dispute(order["shop_id"]))
+    return apply(changed(order, line, fields))
 
 
 def _case(order: Order, case_id: str) -> Mapping[str, Any] | None:

@@ -77,7 +77,7 @@ def completed(order: Values, by: str) -> Fact:
             "currency": order["currency"],
             "commission_bp": order["commission_bp"],
             "commission_policy": order["commission_policy"],
-            "goods_amount": order["goods_amount"],
+            "goods_amount": sum(line["amount"] for line in order["lines"]),
             "completed_at": order["completed_at"],
             "by": by,
         },
@@ -90,3 +90,17 @@ def payment_rejected(order: Values, amount: int, reason: str) -> Fact:
         "jishi.orders.order.payment_rejected.v1",
         {"order_id": order["_id"], "checkout_id": order["checkout_id"], "amount": amount, "reason": reason},
     )
+
+
+def repriced(order: Values, previous: int) -> Fact:
+    """The price changed before it was paid: whoever collects for it asks for another sum."""
+    names = ("checkout_id", "shop_id", "amount")
+    told = {"order_id": order["_id"], "previous_amount": previous, "revision": order["price_revision"]}
+    return Fact("jishi.orders.order.repriced.v1", {**told, **{name: order[name] for name in names}})
+
+
+def refund_granted(order: Values, grant: Values) -> Fact:
+    """The merchant gives money back for a line."""
+    told = {"order_id": order["_id"], "checkout_id": order["checkout_id"], "shop_id": order["shop_id"]}
+    names = ("refund_id", "line", "quantity", "amount")
+    return Fact("jishi.orders.order.refund_granted.v1", {**told, **{name: grant[name] for name in names}})

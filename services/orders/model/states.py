@@ -40,7 +40,10 @@ class Move(StrEnum):
     CONFIRM = "confirm"
     AUTO_CONFIRM = "auto_confirm"
     RUN_OUT = "run_out"
+    MISS = "miss"
     REFUND = "refund"
+    USED = "used"
+    LAPSE = "lapse"
 
 
 class Actor(Protocol):
@@ -108,8 +111,11 @@ TABLE: Final = (
     _row(State.AWAITING_PAYMENT, Move.EXPIRE, State.CLOSED, "timer"),
     _row(State.PAID, Move.CANCEL, State.CLOSED, "buyer", "merchant", in_dispute=False),
     _row(State.PAID, Move.RUN_OUT, State.CLOSED, "catalog"),
+    _row(State.PAID, Move.MISS, State.CLOSED, "timer", in_dispute=False),
     _row(State.PAID, Move.REFUND, State.CLOSED, "payments"),
     _row(State.PAID, Move.SHIP, State.SHIPPED, "merchant"),
+    _row(State.PAID, Move.USED, State.COMPLETED, "timer", in_dispute=False),
+    _row(State.PAID, Move.LAPSE, State.CLOSED, "timer", in_dispute=False),
     _row(State.SHIPPED, Move.CONFIRM, State.COMPLETED, "buyer", in_dispute=False),
     _row(State.SHIPPED, Move.AUTO_CONFIRM, State.COMPLETED, "timer", in_dispute=False),
     _row(State.SHIPPED, Move.REFUND, State.CLOSED, "payments"),

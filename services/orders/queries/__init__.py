@@ -1,16 +1,24 @@
 """What may be asked about checkouts and orders, and what of the answer each caller is told."""
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
-from services.chassis import clock, paging, policy
+from services.chassis import clock, policy
 from services.chassis.errors import Refusal, invalid, not_found, wrong_state
 from services.chassis.mongo import Document
 from services.orders.model import checkout as checkouts
-from services.orders.model.states import PLATFORM, Actor, CheckoutState, sees, wechat_status
+from services.orders.model import parcels, pricing, search
+from services.orders.model.search import Search
+from services.orders.model.states import PLATFORM, Actor, CheckoutState, State, sees, wechat_status
+from services.orders.queries import listing
 from services.orders.store import Placed, Store
 
 View = dict[str, Any]
+NO_FILTERS: Final = frozenset({"shop_id", "buyer_id", "state", "states", "page_size", "page_token"})
+"""Fields of a list's request that are told apart otherwise."""
+LONGEST_PAY_WINDOW: Final = timedelta(days=1)
+"""No order was ever given longer to be paid; policies of long ago are none of today's."""
 _SUMS: Final = ("amount", "goods_amount", "discount", "freight")
 
 
@@ -35,6 +43,8 @@ def view(found: Document, actor: Actor) -> View:
         "refunded": back,
         "refund_state": state,
         "timeline": found.get("timeline", []),
+        "parcels": parcels.all_of(found),
+        "partly_shipped": found["state"] == State.PAID and bool(found.get("parcels")),
     }
     if actor.kind == "merchant":
         told["buyer_id"] = ""
@@ -61,44 +71,60 @@ def gone_back(found: Mapping[str, Any]) -> tuple[int, str]:
 
 
 def orders(store: Store, actor: Actor, asked: Mapping[str, Any]) -> tuple[list[View], str]:
-    """A page of orders, newest first, without timelines, and the token of the next page ("" on the last).
+    """A page of orders without timelines, and the token of the next page ("" on the last); see ``listing``.
 
-    ``asked``: shop_id, buyer_id (platform), state, in_dispute, created_from, created_to, page_size, page_token. Raises Refusal
-    INVALID_ARGUMENT, INVALID_PAGE_TOKEN, PERMISSION_DENIED (a merchant without a shop).
+    ``asked``: the fields of ListOrdersRequest. Raises Refusal INVALID_ARGUMENT, INVALID_PAGE_TOKEN, PERMISSION_DENIED (a merchant without
+    a shop).
     """
-    where = _whose(actor, asked)
-    if asked.get("state"):
-        where["state"] = asked["state"]
-    if "in_dispute" in asked:
-        where["in_dispute"] = asked["in_dispute"]
-    between = asked.get("created_from"), asked.get("created_to")
-    filters = {**where, "between": [moment and moment.isoformat() for moment in between]}
-    low, high = store.bounds(*between)
-    size = _size(asked["page_size"])
-    found = store.page(where, low, min(high, _end_of_last(asked["page_token"], filters, high)), size + 1)
-    token = paging.encode(filters, [found[size - 1]["serial"]]) if len(found) > size else ""
-    return [view(each, actor) for each in found[:size]], token
+    whose, filters = _whose(actor, asked), _filters(asked)
+    size = page_size(asked["page_size"])
+    if filters.get("order_id"):
+        found, token = _by_id(store, actor, filters), ""
+    else:
+        wanted = sought(filters, whose)
+        found, token = listing.page(store, wanted, {**filters, **whose}, size, asked["page_token"])
+    return [view(each, actor) for each in found], token
 
 
-def _end_of_last(token: str, filters: Mapping[str, Any], otherwise: int) -> int:
-    last = paging.decode(token, filters, int)
-    return otherwise if last is None else int(last[0])
+def sought(filters: Mapping[str, Any], whose: Mapping[str, str]) -> Search:
+    """How to find orders of ``whose`` that match ``filters``. Raises Refusal INVALID_ARGUMENT naming the wrong ones."""
+    search.check(filters, merchant="shop_id" in whose)
+    rules, now = policy.load("orders"), clock.business()
+    pay_within = max(rules.span("pay_window", now), LONGEST_PAY_WINDOW) + rules.span("close_slack", now)
+    return search.plan(filters, whose, pay_within, now)
 
 
-def _whose(actor: Actor, asked: Mapping[str, Any]) -> dict[str, Any]:
+def _filters(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What was really said; ``state`` is one of ``states``."""
+    told = {name: value for name, value in asked.items() if name not in NO_FILTERS and value not in ("", [])}
+    states = {*asked.get("states", ()), *([asked["state"]] if asked.get("state") else ())}
+    return {**told, **({"states": sorted(states)} if states else {})}
+
+
+def _by_id(store: Store, actor: Actor, filters: Mapping[str, Any]) -> list[Document]:
+    if set(filters) != {"order_id"}:
+        raise invalid("order_id", "names one order; leave the other filters out")
+    found = store.order(filters["order_id"])
+    return [found] if found is not None and sees(found, actor) else []
+
+
+def _whose(actor: Actor, asked: Mapping[str, Any]) -> dict[str, str]:
     if actor.kind == "buyer":
         return {"buyer_id": actor.subject}
     if actor.kind == "merchant":
         if not actor.shop_id:
             raise Refusal("PERMISSION_DENIED", "this token speaks for no shop; get one after the shop is approved")
         return {"shop_id": actor.shop_id}
-    named = {name: asked[name] for name in ("shop_id", "buyer_id") if asked[name]}
-    if not named:
-        raise invalid("shop_id", "say whose orders: shop_id or buyer_id")
+    named = {name: asked[name] for name in ("shop_id", "buyer_id") if asked.get(name)}
+    if not named and not any(asked.get(name) for name in ("order_id", "out_trade_no", "transaction_id")):
+        raise invalid(
+            "shop_id", "say whose orders: shop_id or buyer_id; or which: order_id, out_trade_no or transaction_id"
+        )
     return named
 
 
-def _size(asked: int) -> int:
+def page_size(asked: int) -> int:
+    """How many a page holds where ``asked`` for so many (0: not said). Raises Refusal INVALID_ARGUMENT."""
     rules, now = policy.load("orders"), clock.business()
     if asked < 0:
         raise invalid("page_size", "must not be negative")
@@ -122,7 +148,9 @@ def checkout(store: Store, actor: Actor, checkout_id: str) -> View:
 def as_placed(placed: Placed) -> View:
     """A checkout as it was when it was placed, whatever became of it: a repeated command answers the same."""
     waiting = "awaiting_payment"
-    return _checkout_view(placed.checkout, [{**child, "state": waiting} for child in placed.orders], waiting)
+    return _checkout_view(
+        placed.checkout, [{**pricing.as_placed(child), "state": waiting} for child in placed.orders], waiting
+    )
 
 
 def _checkout_view(found: Document, children: Sequence[Document], state: str) -> View:
@@ -145,7 +173,15 @@ def payable(store: Store, actor: Actor, checkout_id: str) -> View:
     first = children[0]
     if not sees(first, actor):
         raise not_found("checkout", checkout_id)
-    shares = [{"order_id": child["_id"], "shop_id": child["shop_id"], "amount": child["amount"]} for child in children]
+    shares = [
+        {
+            "order_id": child["_id"],
+            "shop_id": child["shop_id"],
+            "amount": child["amount"],
+            "revision": child.get("price_revision", 0),
+        }
+        for child in children
+    ]
     return {
         "checkout_id": checkout_id,
         "buyer_id": first["buyer_id"],

@@ -5,12 +5,23 @@ from typing import Any, Final
 
 from jishi.accounts.v1 import accounts_pb2
 from jishi.catalog.v1 import reservations_pb2
+from jishi.orders.v1 import lifecycle_pb2
 from jishi.orders.v1 import orders_pb2 as pb
 
 from services.chassis import codec, rpc
-from services.chassis.commit import Outcome
+from services.chassis.codes import Codes
 from services.chassis.mongo import Document
 from services.orders import commands, queries
+from services.orders.queries import quoting
+from services.orders.server.addresses import AddressCalls
+from services.orders.server.calls import actor, answer
+from services.orders.server.desk import DeskCalls
+from services.orders.server.exports import ExportCalls
+from services.orders.server.parcels import ParcelCalls
+from services.orders.server.prices import PricesOverRpc
+from services.orders.server.pricing import PricingCalls
+from services.orders.server.refunding import RefundCalls
+from services.orders.server.vouchers import VoucherCalls
 from services.orders.store import COLLECTIONS, Store
 
 
@@ -44,13 +55,15 @@ class PartiesOverRpc:
         return shops, {each.account_id: each.openid for each in answer.openids}
 
 
-class OrdersService:
+class OrdersService(DeskCalls, ParcelCalls, ExportCalls, PricingCalls, VoucherCalls, AddressCalls, RefundCalls):
     """One method an rpc."""
 
     def __init__(self, node: rpc.Node) -> None:
         """Open the store and the ways to catalog and accounts."""
         self._store = Store(node.database)
         self._catalog, self._accounts = node.stub("catalog"), node.stub("accounts")
+        self._sandbox = node.settings.sandbox
+        self._codes = Codes(node.settings, "orders", "JV1")
 
     def PlaceOrder(self, call: rpc.Call, request: pb.PlaceOrderRequest) -> pb.PlaceOrderResponse:
         """A buyer places a checkout."""
@@ -60,6 +73,12 @@ class OrdersService:
         if placed.replayed:
             call.mark_replayed()
         return pb.PlaceOrderResponse(checkout=codec.from_plain(pb.Checkout, queries.as_placed(placed)))
+
+    def Quote(self, call: rpc.Call, request: pb.QuoteRequest) -> pb.QuoteResponse:
+        """What an order would cost now."""
+        prices, parties = PricesOverRpc(self._catalog, call), PartiesOverRpc(self._accounts, call)
+        found = quoting.quote_for(self._store, prices, parties, call.actor.subject, codec.to_plain(request))
+        return codec.from_plain(pb.QuoteResponse, found)
 
     def GetCheckout(self, call: rpc.Call, request: pb.GetCheckoutRequest) -> pb.GetCheckoutResponse:
         """A checkout as it is now."""
@@ -78,37 +97,28 @@ class OrdersService:
 
     def CancelOrder(self, call: rpc.Call, request: pb.CancelOrderRequest) -> pb.CancelOrderResponse:
         """Buyer or merchant ends an order before it is shipped."""
-        outcome = commands.cancel(self._store, call.cause, actor(call), request.order_id, request.reason)
+        asked = codec.to_plain(request)
+        outcome = commands.cancel(
+            self._store, call.cause, actor(call), request.order_id, asked["reason"], asked["reason_code"]
+        )
         return codec.from_plain(pb.CancelOrderResponse, answer(call, outcome))
-
-    def ShipOrder(self, call: rpc.Call, request: pb.ShipOrderRequest) -> pb.ShipOrderResponse:
-        """The merchant sent the goods."""
-        parcel = codec.to_plain(request)
-        outcome = commands.ship(self._store, call.cause, actor(call), request.order_id, parcel)
-        return codec.from_plain(pb.ShipOrderResponse, answer(call, outcome))
 
     def ConfirmOrder(self, call: rpc.Call, request: pb.ConfirmOrderRequest) -> pb.ConfirmOrderResponse:
         """The buyer has the goods."""
         outcome = commands.confirm(self._store, call.cause, actor(call), request.order_id)
         return codec.from_plain(pb.ConfirmOrderResponse, answer(call, outcome))
 
+    def ExtendConfirmation(
+        self, call: rpc.Call, request: lifecycle_pb2.ExtendConfirmationRequest
+    ) -> lifecycle_pb2.ExtendConfirmationResponse:
+        """The buyer takes more time."""
+        outcome = commands.extend(self._store, call.cause, actor(call), request.order_id)
+        return codec.from_plain(lifecycle_pb2.ExtendConfirmationResponse, answer(call, outcome))
+
     def GetPayable(self, call: rpc.Call, request: pb.GetPayableRequest) -> pb.GetPayableResponse:
         """What one payment pays for."""
         found = queries.payable(self._store, actor(call), request.checkout_id)
         return codec.from_plain(pb.GetPayableResponse, found)
-
-
-def actor(call: rpc.Call) -> rpc.Caller:
-    """Who asks: the person or app, also when a service asks on their behalf; a service that acts for nobody is itself."""
-    return call.actor if call.actor.kind != "anyone" else call.caller
-
-
-def answer(call: rpc.Call, outcome: Outcome) -> Mapping[str, Any]:
-    """The remembered answer of a command; says when it was done before."""
-    if outcome.replayed:
-        call.mark_replayed()
-    remembered: Mapping[str, Any] = outcome.answer
-    return remembered
 
 
 SERVER: Final = rpc.Service("orders", pb.DESCRIPTOR.services_by_name["OrdersService"], OrdersService, COLLECTIONS)

@@ -1,0 +1,99 @@
+"""What a merchant gives back for a line of an order without a dispute (部分退款).
+
+The order remembers each grant; what was granted of a line, and of the order with what rulings gave back, never passes what was paid. Payments gives
+the money back when it hears of the grant, and tells when the buyer has it. Stock is not touched: what came back to the warehouse the
+merchant adds to it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from services.chassis.decisions import Change
+from services.chassis.errors import Refusal, invalid, wrong_state
+from services.orders.model import facts
+from services.orders.model.order import changed, entry
+from services.orders.model.states import Order, State, Step
+
+Grant = Mapping[str, Any]
+STATES: Final = (State.PAID, State.SHIPPED, State.COMPLETED)
+MOST: Final = 50
+"""Refunds of one payment, as the channel allows them (一笔支付最多 50 笔退款)."""
+REASON_LENGTH: Final = 200
+CAUSE: Final = "merchant"
+"""The cause of such refunds as payments tells it."""
+
+
+def grant(order: Order, step: Step, number: int, quantity: int, amount: int | None, reason: str) -> Change:
+    """Give back ``amount`` (minor units), or the share of ``quantity`` units, of line ``number`` (from 1).
+
+    Raises Refusal INVALID_ARGUMENT naming the field, WRONG_STATE, CONDITION_UNMET (in dispute, or refunded too often).
+    """
+    _check(order, number, reason)
+    line, granted = order["lines"][number - 1], grants(order)
+    of_line = [each for each in granted if each["line"] == number]
+    units = line["quantity"] - sum(each["quantity"] for each in of_line)
+    given = sum(each["amount"] for each in of_line)
+    left = min(worth(line) - given, left_of(order))
+    if not 0 <= quantity <= units:
+        raise invalid("quantity", f"{units} of this line are left to be refunded")
+    if amount is None:
+        if not quantity:
+            raise invalid("amount", "say an amount, a quantity or both")
+        amount = min(left, max(0, line["amount"] - given) * quantity // units)
+    if not 0 < amount <= left:
+        raise invalid("amount", f"must be 1 to {left}, what is left of this line and of the order")
+    row = {
+        "refund_id": f"rf-{order['_id']}-m{len(granted) + 1}",
+        "line": number,
+        "quantity": quantity,
+        "amount": amount,
+        "reason": reason.strip(),
+        "state": "pending",
+    }
+    told = facts.refund_granted(order, row)
+    note = f"{amount} of line {number}" + (f": {row['reason']}" if row["reason"] else "")
+    change = changed(order, entry("refund_granted", step, note), {}, push={"line_refunds": [row]}, facts=(told,))
+    answer = {"order_id": order["_id"], "refund_id": row["refund_id"], "amount": amount, "left": left - amount}
+    return replace(change, answer=answer)
+
+
+def _check(order: Order, number: int, reason: str) -> None:
+    if order["state"] not in STATES:
+        raise wrong_state("order", str(order["_id"]), order["state"], " or ".join(STATES))
+    if order["in_dispute"]:
+        message = "a dispute is open: give the money back by accepting it"
+        raise Refusal("CONDITION_UNMET", message, info={"condition": "no_dispute"})
+    if len(grants(order)) >= MOST:
+        raise Refusal("CONDITION_UNMET", f"an order is refunded at most {MOST} times", info={"condition": "refunds"})
+    if not 0 < number <= len(order["lines"]):
+        raise invalid("line", f"the order has {len(order['lines'])} lines, counted from 1")
+    if len(reason.strip()) > REASON_LENGTH:
+        raise invalid("reason", f"at most {REASON_LENGTH} characters")
+
+
+def grants(order: Order) -> list[Grant]:
+    """What was granted so far."""
+    found: list[Grant] = order.get("line_refunds", [])
+    return found
+
+
+def worth(line: Mapping[str, Any]) -> int:
+    """Minor units that were paid for a line, its freight included."""
+    paid: int = line["amount"] + line["freight"] - line.get("freight_discount", 0)
+    return paid
+
+
+def left_of(order: Order) -> int:
+    """Minor units of the order that are neither back nor granted."""
+    waiting = sum(each["amount"] for each in grants(order) if each["state"] == "pending")
+    return max(0, int(order["paid"] - order["refunded"] - waiting))
+
+
+def succeeded(order: Order, refund_id: str, amount: int) -> dict[str, Any]:
+    """The fields by which a grant is over: ``amount`` is what really went back, less where a ruling was faster."""
+    rows = [
+        {**each, "state": "succeeded", "amount": amount} if each["refund_id"] == refund_id else each
+        for each in grants(order)
+    ]
+    return {"line_refunds": rows}
