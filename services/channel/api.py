@@ -6,8 +6,9 @@ Every request carries the merchant's signature and every answer the channel's (s
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query, Request, Response
@@ -18,7 +19,7 @@ from services.channel import views
 from services.channel.bill import bill
 from services.channel.commands import Commands, now
 from services.channel.model.refund import RefundAsked
-from services.channel.model.values import Order, Refused, Trade
+from services.channel.model.values import Order, Refund, Refused, Trade
 from services.channel.settings import ChannelSettings, Rules
 from services.channel.sign import SignedRoute
 from services.channel.store import Store
@@ -54,6 +55,22 @@ class Payer(BaseModel):
     openid: str = Field(min_length=1, max_length=128)
 
 
+class Goods(BaseModel):
+    """One line that the buyer is shown."""
+
+    model_config = ConfigDict(extra="allow")
+
+    goods_name: str = Field(min_length=1, max_length=256)
+
+
+class Detail(BaseModel):
+    """What the buyer is shown to pay for."""
+
+    model_config = ConfigDict(extra="allow")
+
+    goods_detail: list[Goods] = Field(default_factory=list, max_length=50)
+
+
 class PlaceRequest(BaseModel):
     """统一下单: what to collect. ``time_expire`` is kept among the parameters and not judged."""
 
@@ -68,6 +85,7 @@ class PlaceRequest(BaseModel):
     attach: str = Field("", max_length=128)
     time_expire: datetime | None = None
     payer: Payer | None = None
+    detail: Detail | None = None
 
 
 class RefundAmount(BaseModel):
@@ -111,29 +129,51 @@ def _store(request: Request) -> Store:
     return store
 
 
-def _own(request: Request, mchid: str) -> None:
+def own(request: Request, mchid: str) -> None:
     """Refuse another merchant's number: the signature says who asks."""
     if mchid != request.app.state.keys.mchid:
         raise Refused("MCH_NOT_EXISTS", "商户号与签名不一致")
 
 
-def _place(request: Request, asked: PlaceRequest, trade_type: str) -> Trade:
-    _own(request, asked.mchid)
-    parameters = json.dumps([trade_type, asked.model_dump(mode="json")], sort_keys=True)
-    order = Order(
+class Asked(Protocol):
+    """What every request for a trade says, as far as it is kept by name."""
+
+    appid: str
+    mchid: str
+    description: str
+    out_trade_no: str
+    attach: str
+    amount: Amount
+
+    def model_dump(self, *, mode: str, exclude: set[str]) -> dict[str, Any]:
+        """All of it, for the digest that a repetition is compared by."""
+
+
+def order_of(asked: Asked, trade_type: str, notify_url: str, openid: str) -> Order:
+    """What the merchant asked to collect, frozen. What is only shown (``detail``) is not compared when it is asked for again."""
+    parameters = json.dumps([trade_type, asked.model_dump(mode="json", exclude={"detail"})], sort_keys=True)
+    return Order(
         out_trade_no=asked.out_trade_no,
         appid=asked.appid,
         mchid=asked.mchid,
         trade_type=trade_type,
         description=asked.description,
-        notify_url=asked.notify_url,
+        notify_url=notify_url,
         total=asked.amount.total,
         currency=asked.amount.currency,
         digest=hashlib.sha256(parameters.encode()).hexdigest(),
         attach=asked.attach,
-        openid=asked.payer.openid if asked.payer else "",
+        openid=openid,
     )
-    return _commands(request).place(order)
+
+
+def _place(request: Request, asked: PlaceRequest, trade_type: str) -> Trade:
+    own(request, asked.mchid)
+    openid = asked.payer.openid if asked.payer else ""
+    order = order_of(asked, trade_type, asked.notify_url, openid)
+    goods = tuple(one.goods_name for one in asked.detail.goods_detail) if asked.detail else ()
+    pay_by = views.told_time(asked.time_expire) if asked.time_expire else ""
+    return _commands(request).place(replace(order, goods=goods, pay_by=pay_by))
 
 
 @router.post("/v3/pay/transactions/jsapi")
@@ -155,14 +195,14 @@ def place_native(request: Request, asked: PlaceRequest) -> Response:
 @router.get("/v3/pay/transactions/out-trade-no/{out_trade_no}")
 def query_by_number(request: Request, out_trade_no: str, mchid: str) -> Response:
     """A trade by the merchant's number. ORDER_NOT_EXIST 404."""
-    _own(request, mchid)
+    own(request, mchid)
     return _queried(_store(request).by_number(out_trade_no))
 
 
 @router.get("/v3/pay/transactions/id/{transaction_id}")
 def query_by_transaction(request: Request, transaction_id: str, mchid: str) -> Response:
     """A paid trade by the channel's number. ORDER_NOT_EXIST 404."""
-    _own(request, mchid)
+    own(request, mchid)
     return _queried(_store(request).by_transaction(transaction_id))
 
 
@@ -175,14 +215,13 @@ def _queried(trade: Trade | None) -> Response:
 @router.post("/v3/pay/transactions/out-trade-no/{out_trade_no}/close", status_code=204)
 def close(request: Request, out_trade_no: str, asked: CloseRequest) -> Response:
     """Close an unpaid trade; again 204 when it is closed already. ORDERPAID, USERPAYING, ORDER_NOT_EXIST."""
-    _own(request, asked.mchid)
+    own(request, asked.mchid)
     _commands(request).close(out_trade_no)
     return Response(status_code=204)
 
 
-@router.post("/v3/refund/domestic/refunds")
-def refund(request: Request, asked: RefundRequest) -> Response:
-    """Give money back; the same out_refund_no is one refund. INVALID_REQUEST, RESOURCE_NOT_EXISTS."""
+def refunded(request: Request, asked: RefundRequest) -> tuple[Trade, Refund]:
+    """Give money back as asked. Raises Refused: RESOURCE_NOT_EXISTS, INVALID_REQUEST."""
     store = _store(request)
 
     def find() -> Trade | None:
@@ -199,8 +238,13 @@ def refund(request: Request, asked: RefundRequest) -> Response:
         reason=asked.reason,
         notify_url=asked.notify_url or "",
     )
-    trade, done = _commands(request).refund(find, wish)
-    return JSONResponse(views.refund(trade, done))
+    return _commands(request).refund(find, wish)
+
+
+@router.post("/v3/refund/domestic/refunds")
+def refund(request: Request, asked: RefundRequest) -> Response:
+    """Give money back; the same out_refund_no is one refund. INVALID_REQUEST, RESOURCE_NOT_EXISTS."""
+    return JSONResponse(views.refund(*refunded(request, asked)))
 
 
 @router.get("/v3/refund/domestic/refunds/{out_refund_no}")
@@ -213,17 +257,18 @@ def query_refund(request: Request, out_refund_no: str) -> Response:
     return JSONResponse(views.refund(trade, done))
 
 
-def _bill(request: Request, bill_date: date) -> bytes:
+def bill_of(request: Request, bill_date: date) -> bytes:
+    """The bill of a CST day as it stands now."""
     rules: Rules = request.app.state.rules
     cst_day = bill_date.isoformat()
     return bill(_store(request).billed(cst_day), cst_day, rules.fee_basis_points(now())).encode()
 
 
 @router.get("/v3/bill/tradebill")
-def trade_bill(request: Request, bill_date: Annotated[date, Query()]) -> Response:
+def tradebill_of(request: Request, bill_date: Annotated[date, Query()]) -> Response:
     """Where the bill of a CST day can be fetched, and its SHA-1. The present day's bill (a sandbox has no tomorrow) still grows."""
     settings: ChannelSettings = request.app.state.settings
-    content = _bill(request, bill_date)
+    content = bill_of(request, bill_date)
     answer: dict[str, Any] = {
         "hash_type": "SHA1",
         "hash_value": hashlib.sha1(content, usedforsecurity=False).hexdigest(),
@@ -233,6 +278,6 @@ def trade_bill(request: Request, bill_date: Annotated[date, Query()]) -> Respons
 
 
 @router.get("/v3/billdownload/file")
-def download_bill(request: Request, bill_date: Annotated[date, Query()]) -> Response:
+def downloadbill_of(request: Request, bill_date: Annotated[date, Query()]) -> Response:
     """The bill itself: UTF-8 CSV with the classic ALL header."""
-    return Response(_bill(request, bill_date), media_type="text/csv; charset=utf-8")
+    return Response(bill_of(request, bill_date), media_type="text/csv; charset=utf-8")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
+from services.channel.model.billing import payment_amounts, payment_day
 from services.channel.model.values import Refund, Trade
 from services.chassis.calendar import CST, day
 
@@ -36,9 +37,9 @@ def _line(values: Iterable[str]) -> str:
     return ",".join("`" + value.replace(",", "，").replace("\r", " ").replace("\n", " ") for value in values)
 
 
-def _row(trade: Trade, when: datetime, back: Refund | None, basis_points: int) -> str:
+def _row(trade: Trade, when: datetime, back: Refund | None, basis_points: int, total: int) -> str:
     order = trade.order
-    charged = fee(order.total, basis_points) if back is None else -fee(back.amount, basis_points)
+    charged = fee(total, basis_points) if back is None else -fee(back.amount, basis_points)
     refund = ("", "", yuan(0), yuan(0), "", "")
     if back is not None:
         refund = (back.refund_id, back.out_refund_no, yuan(back.amount), yuan(0), "ORIGINAL", back.status.value)
@@ -56,7 +57,7 @@ def _row(trade: Trade, when: datetime, back: Refund | None, basis_points: int) -
             "SUCCESS" if back is None else "REFUND",
             "OTHERS",
             order.currency,
-            yuan(order.total),
+            yuan(total),
             yuan(0),
             *refund,
             order.description,
@@ -72,13 +73,14 @@ def bill(trades: Iterable[Trade], cst_day: str, basis_points: int) -> str:
     rows: list[tuple[datetime, str]] = []
     paid = refunded = fees = 0
     for trade in trades:
-        if trade.paid_at is not None and day(trade.paid_at) == cst_day:
-            rows.append((trade.paid_at, _row(trade, trade.paid_at, None, basis_points)))
-            paid += trade.order.total
-            fees += fee(trade.order.total, basis_points)
+        if trade.paid_at is not None and payment_day(trade.paid_at, trade.fault) == cst_day:
+            for amount in payment_amounts(trade):
+                rows.append((trade.paid_at, _row(trade, trade.paid_at, None, basis_points, amount)))
+                paid += amount
+                fees += fee(amount, basis_points)
         for back in trade.refunds:
             if day(back.created_at) == cst_day:
-                rows.append((back.created_at, _row(trade, back.created_at, back, basis_points)))
+                rows.append((back.created_at, _row(trade, back.created_at, back, basis_points, trade.order.total)))
                 refunded += back.amount
                 fees -= fee(back.amount, basis_points)
     total = _line((str(len(rows)), yuan(paid), yuan(refunded), yuan(0), yuan(fees)))

@@ -71,6 +71,20 @@ def pay(request: Request, prepay_id: str, asked: PayRequest) -> Response:
     return JSONResponse(*_paid(done))
 
 
+@router.post("/{prepay_id}/decline")
+def decline(request: Request, prepay_id: str) -> Response:
+    """The buyer's bank says no: 402 BANK_ERROR; the trade is PAYERROR and may be tried again. ORDERPAID, ORDERCLOSED 400."""
+    commands: Commands = request.app.state.commands
+    return JSONResponse(*_paid(commands.pay(prepay_id, "", Outcome.DECLINED, None, None)))
+
+
+@router.post("/{prepay_id}/expire")
+def expire(request: Request, prepay_id: str) -> Response:
+    """The buyer walks away and the prepay_id lapses: the trade is closed. ORDERPAID, USERPAYING 400, RESOURCE_NOT_EXISTS 404."""
+    commands: Commands = request.app.state.commands
+    return JSONResponse(views.cashier(commands.expire(prepay_id)))
+
+
 def _paid(done: Trade | str) -> tuple[dict[str, Any], int]:
     if isinstance(done, str):
         return {"trade_state": "SUCCESS", "transaction_id": done}, 200

@@ -29,13 +29,14 @@ def draw_prepay_id() -> str:
     return f"wx{now().astimezone(CST):%Y%m%d%H%M%S}{secrets.token_hex(10)}"
 
 
-def _digits(kind: str) -> str:
+def digits(kind: str) -> str:
+    """A fresh number of the channel's own: ``kind`` (4 digits), the CST day, 16 random digits."""
     return f"{kind}{now().astimezone(CST):%Y%m%d}{secrets.randbelow(10**16):016d}"
 
 
 def draw() -> trade.Drawn:
     """The numbers a success needs: transaction_id (28 digits) and the event's id."""
-    return trade.Drawn(transaction_id=_digits("4200"), event_id=str(uuid.uuid4()))
+    return trade.Drawn(transaction_id=digits("4200"), event_id=str(uuid.uuid4()))
 
 
 class Limits(Protocol):
@@ -60,7 +61,7 @@ class Commands:
         self._rules = rules
         self._ring = ring
 
-    def _amend(self, find: Callable[[], Trade | None], missing: str, change: Callable[[Trade], Trade]) -> Trade:
+    def amend(self, find: Callable[[], Trade | None], missing: str, change: Callable[[Trade], Trade]) -> Trade:
         """Read, change, write what differs; read again when somebody else wrote in between.
 
         ``missing`` is the code of the refusal where there is nothing. Raises Refused.
@@ -96,7 +97,11 @@ class Commands:
 
     def close(self, out_trade_no: str) -> None:
         """Close an unpaid trade. Raises Refused: ORDER_NOT_EXIST, ORDERPAID, USERPAYING."""
-        self._amend(lambda: self._store.by_number(out_trade_no), "ORDER_NOT_EXIST", trade.close)
+        self.amend(lambda: self._store.by_number(out_trade_no), "ORDER_NOT_EXIST", trade.close)
+
+    def expire(self, prepay_id: str) -> Trade:
+        """Let an unpaid trade lapse. Raises Refused: RESOURCE_NOT_EXISTS, ORDERPAID, USERPAYING."""
+        return self.amend(lambda: self._store.by_prepay(prepay_id), "RESOURCE_NOT_EXISTS", trade.close)
 
     def pay(
         self, prepay_id: str, payer: str, outcome: Outcome | None, notify: NotifyPlan | None, settle_ms: int | None
@@ -114,7 +119,7 @@ class Commands:
         def change(old: Trade) -> Trade:
             return trade.attempt(old, payer, script.decide(old.fault, outcome, notify, settle_ms, waits), drawn, at)
 
-        new = self._amend(lambda: self._store.by_prepay(prepay_id), "RESOURCE_NOT_EXISTS", change)
+        new = self.amend(lambda: self._store.by_prepay(prepay_id), "RESOURCE_NOT_EXISTS", change)
         self._ring()
         if new.decline:
             raise Refused(new.decline, "余额不足" if new.decline == "NOT_ENOUGH" else "银行拒绝了这笔支付")
@@ -135,7 +140,7 @@ class Commands:
     def release(self, prepay_id: str) -> Trade:
         """Send the notifications that were held. Raises Refused: RESOURCE_NOT_EXISTS."""
         at = now()
-        freed = self._amend(
+        freed = self.amend(
             lambda: self._store.by_prepay(prepay_id), "RESOURCE_NOT_EXISTS", lambda old: notice.release(old, at)
         )
         self._ring()
@@ -146,10 +151,10 @@ class Commands:
 
         Raises Refused: RESOURCE_NOT_EXISTS, INVALID_REQUEST.
         """
-        at, refund_id, event_id = now(), _digits("5030"), str(uuid.uuid4())
+        at, refund_id, event_id = now(), digits("5030"), str(uuid.uuid4())
         limits = self._rules.refunds(at)
         try:
-            new = self._amend(
+            new = self.amend(
                 find, "RESOURCE_NOT_EXISTS", lambda old: refund.refund(old, asked, limits, refund_id, event_id, at)
             )
         except DuplicateKeyError as error:

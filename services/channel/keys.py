@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
 from services.chassis.channel_signing import private_key, public_key
+from services.chassis.channel_signing_v2 import api_key
 
 _ALPHABET: Final = string.ascii_letters + string.digits
 _APIV3_LENGTH: Final = 32
@@ -34,6 +35,11 @@ class KeyRing:
     merchant_key: RSAPublicKey
     merchant_serial: str
     apiv3_key: str
+
+    @property
+    def api_key(self) -> str:
+        """The API key of v2 (API 密钥)."""
+        return api_key(self.apiv3_key)
 
 
 def open_keys(folder: Path, mchid: str, base_url: str) -> KeyRing:
@@ -54,6 +60,7 @@ def open_keys(folder: Path, mchid: str, base_url: str) -> KeyRing:
         "mchid": mchid,
         "serial": ring.merchant_serial,
         "apiv3_key": apiv3_key,
+        "api_key": ring.api_key,
         "platform_serial": ring.platform_serial,
         "base_url": base_url,
     }

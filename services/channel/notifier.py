@@ -16,7 +16,7 @@ from typing import Final
 import urllib3
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from services.channel import commands, views
+from services.channel import commands, views, views_v2
 from services.channel.keys import KeyRing
 from services.channel.model import notice, refund, trade
 from services.channel.model.values import EventType, Notice, Trade
@@ -28,6 +28,7 @@ from services.chassis import clock
 log = logging.getLogger(__name__)
 
 THREADS: Final = 8
+HTTP_OK: Final = 200
 MOST_IN_FLIGHT: Final = 64
 SHORTEST_PAUSE_S: Final = 0.01
 GATHER_S: Final = 0.02
@@ -45,12 +46,10 @@ class Sender:
     pool: urllib3.PoolManager
 
     def send(self, one: Trade, told: Notice, timeout_s: float) -> str:
-        """Post ``told``; answers an error text, empty where the merchant answered 2xx."""
-        body = self.body(one, told)
-        headers = signing.answer_headers(
-            self.keys.platform_key, self.keys.platform_serial, body, now_s=clock.wall_ms() // 1000
-        )
-        headers |= {"Content-Type": "application/json", "Request-ID": str(uuid.uuid4())}
+        """Post ``told``; answers an error text, empty where the merchant took it: 2xx, in v2 a ``return_code`` SUCCESS."""
+        is_v2 = bool(one.order.v2_signed)
+        body = views_v2.notification(one, told, self.keys.api_key) if is_v2 else self.body(one, told)
+        headers = {"Content-Type": "text/xml"} if is_v2 else self._signature(body)
         try:
             answer = self.pool.request(
                 "POST",
@@ -63,7 +62,14 @@ class Sender:
             )
         except urllib3.exceptions.HTTPError as error:
             return f"{type(error).__name__}: {error}"[:200]
-        return "" if 200 <= answer.status < 300 else f"HTTP {answer.status}"
+        if is_v2 and answer.status == HTTP_OK:
+            return "" if views_v2.is_taken(answer.data) else "the answer is not <return_code>SUCCESS</return_code>"
+        return "" if 200 <= answer.status < 300 and not is_v2 else f"HTTP {answer.status}"
+
+    def _signature(self, body: bytes) -> dict[str, str]:
+        now_s = clock.wall_ms() // 1000
+        headers = signing.answer_headers(self.keys.platform_key, self.keys.platform_serial, body, now_s=now_s)
+        return headers | {"Content-Type": "application/json", "Request-ID": str(uuid.uuid4())}
 
     def body(self, one: Trade, told: Notice) -> bytes:
         """The notification's JSON with its sealed resource."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from services.channel.model.refund import RefundRules
 from services.channel.model.script import Fault, Waits
-from services.chassis import policy
+from services.chassis import clock, policy
 from services.chassis.settings import Settings
 
 SERVICE: Final = "channel"
@@ -70,6 +70,14 @@ class Rules:
     def fault(self, total: int, now: datetime) -> Fault:
         """What the amount (fen) scripts."""
         return Fault(self._value("scripted_amounts", now).get(str(total), Fault.NONE))
+
+    def code_life_ms(self) -> int:
+        """How long a payment code may be scanned, in milliseconds (not scaled: a slow machine is not a fault)."""
+        return int(self._value("paycode_life", clock.wall())) * 1000
+
+    def password_above(self) -> int:
+        """Above how many fen a payment by code needs the buyer's password."""
+        return int(self._value("paycode_password_above", clock.wall()))
 
     def fee_basis_points(self, now: datetime) -> int:
         """The rate the bill shows, in hundredths of a percent."""

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from pymongo.errors import DuplicateKeyError
 
+from services.channel.model.billing import payment_day
 from services.channel.model.notice import next_due, next_notice
-from services.channel.model.script import AT_THE_CASHIER, Fault, NotifyPlan
+from services.channel.model.script import READ_FIRST, Fault, NotifyPlan
 from services.channel.model.values import (
     EventType,
     Notice,
@@ -52,7 +53,7 @@ def to_document(trade: Trade) -> Document:
     order = _plain(trade.order)
     document["_id"] = order.pop("out_trade_no")
     document["order"] = order
-    document["scripted"] = trade.fault in AT_THE_CASHIER
+    document["scripted"] = trade.fault in READ_FIRST
     if trade.plan is not None:
         document["plan"] = _plain(trade.plan)
     if trade.refunds:
@@ -63,7 +64,9 @@ def to_document(trade: Trade) -> Document:
     if due_at is not None:
         document["due_at"] = due_at
     if trade.paid_at is not None:
-        document["bill_days"] = sorted({day(trade.paid_at), *(day(one.created_at) for one in trade.refunds)})
+        document["bill_days"] = sorted(
+            {payment_day(trade.paid_at, trade.fault), *(day(one.created_at) for one in trade.refunds)}
+        )
     return document
 
 
@@ -72,10 +75,15 @@ def _held(kind: type, document: Document) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name in names}
 
 
+def _order(document: Document) -> Order:
+    told = {"notify_url": "", **document["order"]}
+    return Order(**{**told, "out_trade_no": document["_id"], "goods": tuple(told.get("goods", ()))})
+
+
 def to_trade(document: Document) -> Trade:
     """A stored document as a trade."""
     held = _held(Trade, document)
-    held["order"] = Order(out_trade_no=document["_id"], **document["order"])
+    held["order"] = _order(document)
     held["state"] = TradeState(document["state"])
     held["fault"] = Fault(document["fault"])
     if "plan" in document:

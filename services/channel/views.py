@@ -112,6 +112,8 @@ def cashier(one: Trade) -> View:
     return {
         "prepay_id": one.prepay_id,
         "description": one.order.description,
+        "goods": list(one.order.goods),
+        "pay_by": one.order.pay_by,
         "trade_type": one.order.trade_type,
         "trade_state": one.state.value,
         "trade_state_desc": STATE_WORDS[one.state],

@@ -4,15 +4,18 @@ The channel is a stranger. What it says is believed only under its signature, an
 every call carries a number fixed by us and is safe to repeat.
 """
 
+import hashlib
 import json
 import threading
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 
 from services.chassis import channel_signing as signing
 from services.chassis import clock
+from services.chassis.calendar import CST
 from services.chassis.channel_signing import MerchantCredential, SignatureRefusedError
 from services.chassis.errors import Refusal
 from services.chassis.settings import Settings
@@ -52,6 +55,10 @@ class Channel:
             "notify_url": self._settings.base_url + NOTIFY_PATH,
             "amount": {"total": trade.amount, "currency": trade.currency},
         }
+        if trade.pay_by is not None:
+            body["time_expire"] = trade.pay_by.astimezone(CST).isoformat(timespec="seconds")
+        if trade.goods:
+            body["detail"] = {"goods_detail": [{"goods_name": name} for name in trade.goods]}
         if trade.method == "jsapi":
             body["payer"] = {"openid": trade.payer}
         answer = self._call("POST", f"/v3/pay/transactions/{trade.method}", body)
@@ -76,6 +83,26 @@ class Channel:
             "POST", f"/v3/pay/transactions/out-trade-no/{out_trade_no}/close", {"mchid": self._credential().mchid}
         )
 
+    def code_pay(self, trade: Trade, auth_code: str) -> dict[str, Any]:
+        """Pay with a scanned code (付款码支付): the trade as it stands, ``trade_state`` SUCCESS or USERPAYING.
+
+        Raises ChannelRefusedError (AUTH_CODE_INVALID, AUTHCODEEXPIRE, NOT_ENOUGH, …), Refusal UNAVAILABLE.
+        """
+        body = {
+            "appid": APPID,
+            "mchid": self._credential().mchid,
+            "description": trade.description,
+            "out_trade_no": trade.out_trade_no,
+            "amount": {"total": trade.amount, "currency": trade.currency},
+            "payer": {"auth_code": auth_code},
+        }
+        return self._call("POST", "/v3/pay/transactions/codepay", body)
+
+    def reverse(self, out_trade_no: str) -> None:
+        """Reverse a trade paid by code (撤销): unpaid it ends, paid it is given back. Raises ChannelRefusedError, Refusal UNAVAILABLE."""
+        target = f"/v3/pay/transactions/out-trade-no/{out_trade_no}/reverse"
+        self._call("POST", target, {"mchid": self._credential().mchid})
+
     def refund(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Give money back; the same number is one refund: the refund as it stands (``status`` SUCCESS, PROCESSING, ABNORMAL)."""
         body = {
@@ -86,6 +113,30 @@ class Channel:
             "amount": {"refund": row["amount"], "total": row["total"], "currency": row["currency"]},
         }
         return self._call("POST", "/v3/refund/domestic/refunds", body)
+
+    def pay_out(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Send money to a bank account; the same number is one payment: ``{state: PROCESSING | SUCCESS | FAILED, fail_reason}``."""
+        body = {
+            "mchid": self._credential().mchid,
+            "out_bill_no": row["_id"],
+            "amount": row["amount"],
+            "currency": row["currency"],
+            "account": dict(row["account"]),
+        }
+        return self._call("POST", "/v3/bank/transfers", body)
+
+    def bill(self, cst_day: str) -> bytes:
+        """The channel's bill of a CST day (下载对账单), as CSV. Raises ChannelRefusedError, Refusal UNAVAILABLE.
+
+        The bill of the present day may grow between the answer that names its hash and the file; then it is asked for anew.
+        """
+        for _ in range(TRIES):
+            told = self._call("GET", f"/v3/bill/tradebill?bill_date={cst_day}")
+            parts = urlsplit(told["download_url"])
+            content = self._ask("GET", f"{parts.path}?{parts.query}", b"")
+            if hashlib.sha1(content, usedforsecurity=False).hexdigest() == told["hash_value"]:
+                return content
+        raise Refusal("UNAVAILABLE", f"the channel's bill of {cst_day} is not what its hash says", retry_after_s=1)
 
     # ----------------------------------------------------------------------------------------------------------- notifications
 
@@ -116,6 +167,11 @@ class Channel:
 
     def _call(self, method: str, target: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         content = b"" if body is None else json.dumps(body, ensure_ascii=False).encode()
+        answer = self._ask(method, target, content)
+        found: dict[str, Any] = json.loads(answer) if answer else {}
+        return found
+
+    def _ask(self, method: str, target: str, content: bytes) -> bytes:
         problem = ""
         for _ in range(TRIES):
             try:
@@ -128,7 +184,7 @@ class Channel:
                 problem = str(error)
         raise Refusal("UNAVAILABLE", f"the payment channel does not answer: {problem}"[:300], retry_after_s=1)
 
-    def _once(self, method: str, target: str, content: bytes) -> dict[str, Any]:
+    def _once(self, method: str, target: str, content: bytes) -> bytes:
         known, now_s = self._credential(), clock.wall_ms() // 1000
         headers = {
             "Authorization": signing.authorize(known, method, target, content, now_s=now_s),
@@ -139,8 +195,7 @@ class Channel:
         if answer.is_success:
             # An unsigned success must be taken as forged; an unsigned error only makes us try again or give up.
             signing.check_answer(known.platform_key, known.platform_serial, answer.headers, answer.content, now_s=now_s)
-            found: dict[str, Any] = json.loads(answer.content) if answer.content else {}
-            return found
+            return answer.content
         try:
             told = answer.json()
             code, message = str(told["code"]), str(told.get("message", ""))

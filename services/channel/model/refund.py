@@ -34,7 +34,7 @@ def refund(trade: Trade, asked: RefundAsked, rules: RefundRules, refund_id: str,
     Raises Refused: INVALID_REQUEST (not paid, other amount under the same number, too many, too much, too late).
     """
     known = trade.refund(asked.out_refund_no)
-    if trade.state not in PAID or trade.paid_at is None:
+    if (trade.state not in PAID and known is None) or trade.paid_at is None:
         raise Refused("INVALID_REQUEST", "订单未支付，不能退款")
     if asked.total != trade.order.total or (known is not None and known.amount != asked.amount):
         raise Refused("INVALID_REQUEST", "订单金额或退款金额与之前请求不一致，请核实后再试")

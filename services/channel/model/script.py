@@ -12,6 +12,10 @@
 | 888808 | notify_never | no payment notification: only a query tells |
 | 888809 | refund_processing | refunds are PROCESSING for `refund_wait`, then SUCCESS |
 | 888810 | refund_abnormal | a refund's first try ends ABNORMAL; asking again under the same number succeeds |
+| 888811 | bill_missing | the payment is left off the day's bill |
+| 888812 | bill_double | the payment is on the day's bill twice |
+| 888813 | bill_amount | the day's bill has the payment with 1.00 yuan less |
+| 888814 | bill_late | the payment is on the bill of the next day |
 
 What the buyer's request names (outcome, notify) goes before what the amount says. Amounts and spans: policy.toml.
 """
@@ -35,6 +39,10 @@ class Fault(StrEnum):
     NOTIFY_NEVER = "notify_never"
     REFUND_PROCESSING = "refund_processing"
     REFUND_ABNORMAL = "refund_abnormal"
+    BILL_MISSING = "bill_missing"
+    BILL_DOUBLE = "bill_double"
+    BILL_AMOUNT = "bill_amount"
+    BILL_LATE = "bill_late"
 
 
 class Outcome(StrEnum):
@@ -84,7 +92,9 @@ AT_THE_CASHIER: Final = frozenset(
         Fault.NOTIFY_NEVER,
     }
 )
-"""Faults that change how a payment goes; a trade without one is paid in a single write, unread."""
+"""Faults that change how a payment goes."""
+READ_FIRST: Final = AT_THE_CASHIER | {Fault.BILL_LATE}
+"""Faults whose payment writes something unusual; a trade without one is paid in a single write, unread."""
 
 _DECLINES: Final = {Fault.NOT_ENOUGH: "NOT_ENOUGH", Fault.BANK_ERROR: "BANK_ERROR"}
 

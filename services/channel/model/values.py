@@ -100,13 +100,19 @@ class Order:
     appid: str
     mchid: str
     trade_type: str
-    """JSAPI or NATIVE."""
+    """JSAPI, NATIVE or MICROPAY."""
     description: str
     notify_url: str
     total: int
     currency: str
     digest: str
     attach: str = ""
+    v2_signed: str = ""
+    """Placed by v2, and told in v2: how its messages are signed, MD5 or HMAC-SHA256. Empty: v3."""
+    goods: tuple[str, ...] = ()
+    """What the buyer is shown to pay for (goods_detail): names, such as the shops of a checkout."""
+    pay_by: str = ""
+    """time_expire as it was asked for; shown, and not judged."""
     openid: str = ""
     """The buyer named at placement (JSAPI); nobody else may pay then."""
 
@@ -162,6 +168,8 @@ HTTP_STATUS: Final = {
     "PARAM_ERROR": 400,
     "INVALID_REQUEST": 400,
     "ORDERPAID": 400,
+    "AUTH_CODE_INVALID": 400,
+    "AUTHCODEEXPIRE": 400,
     "ORDERCLOSED": 400,
     "USERPAYING": 400,
     "SIGN_ERROR": 401,

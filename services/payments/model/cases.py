@@ -1,6 +1,6 @@
 """Disputes (维权) and the money: a case holds, a ruling takes, the end releases. Each case opens its hold once and closes it once.
 
-The order of sources is: the order's escrow, the hold of the case, the shop's available, its deposit, the platform's indemnity
+The order of sources is: the order's escrow, the hold of the case, what of the order is frozen for sharing (分账) or pending (T+n), the shop's available, its deposit, the platform's indemnity
 (which the shop then owes). A ruling that the platform pays takes the indemnity alone, and nobody owes it.
 """
 
@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.chassis.decisions import DONE, EARLY, STALE, Change, Decision
-from services.payments.model import ledger, purse
+from services.payments.model import ledger, purse, settling, sharing
 from services.payments.model.escrow import place_of, refund_entry, refund_of, returned
 from services.payments.model.ledger import Entry, Posting
-from services.payments.model.plan import Books, Document, Plan, Source
+from services.payments.model.plan import Books, Document, Plan, Row, Source
 
 
 def needs_shop(payable: Document | None, order_id: str) -> bool:
@@ -39,18 +39,25 @@ def opened(books: Books, data: Mapping[str, Any]) -> Plan | Decision:
     if books.shop is None:
         return EARLY
     wanted = min(data["claim"], share["amount"] - share["refunded"])
+    from_frozen = min(wanted, sharing.left(books.sharing))
+    from_pending = min(wanted - from_frozen, settling.left(books.pending))
     before = purse.purse_of(books.shop).credited(books.credits)
-    after, from_available, from_deposit = before.hold(case_id, wanted)
-    case |= {"from_deposit": from_deposit, "short": wanted - from_available - from_deposit}
+    after, from_available, from_deposit = before.hold(case_id, wanted - from_frozen - from_pending)
+    after = after.with_held(case_id, after.held.get(case_id, 0) + from_frozen + from_pending)
+    held = from_frozen + from_pending + from_available + from_deposit
+    case |= {"from_deposit": from_deposit, "short": wanted - held}
     shop_id = share["shop_id"]
     moved = (
+        (ledger.frozen(data["order_id"]), -from_frozen),
+        (ledger.pending(shop_id), -from_pending),
         (ledger.available(shop_id), -from_available),
         (ledger.deposit(shop_id), -from_deposit),
-        (ledger.hold(shop_id, case_id), from_available + from_deposit),
+        (ledger.hold(shop_id, case_id), held),
     )
     plan = Plan(
         payable=Change(set={f"cases.{case_id}": case}),
         entries=_moving(payable, index, case_id, "hold", moved),
+        rows=_taken(books, from_frozen, from_pending),
     )
     return purse.written(books.shop, after, books.credits, plan, payable["currency"])
 
@@ -83,13 +90,22 @@ def _pay(books: Books, data: Mapping[str, Any], index: int, amount: int, from_es
     share, rest = payable["shares"][index], amount - from_escrow
     sources: tuple[Source, ...] = (Source("escrow", from_escrow),) if from_escrow else ()
     sides = [Posting(ledger.escrow(data["order_id"]), -from_escrow)] if from_escrow else []
-    after = None
+    after, from_frozen, from_pending = None, 0, 0
     if rest and data["payer"] == "platform":
         sources += (Source("indemnity", rest),)
         sides.append(Posting(ledger.INDEMNITY, -rest))
     elif rest:
-        after, drawn = purse.purse_of(_there(shop)).credited(books.credits).draw(rest, case_id)
-        sources += drawn
+        before = purse.purse_of(_there(shop)).credited(books.credits)
+        beyond = max(0, rest - before.held.get(case_id, 0))
+        from_frozen = min(beyond, sharing.left(books.sharing))
+        from_pending = min(beyond - from_frozen, settling.left(books.pending))
+        after, drawn = before.draw(rest - from_frozen - from_pending, case_id)
+        sources += tuple(source for source in drawn if source.account == "hold")
+        sources += (Source("frozen", from_frozen),) if from_frozen else ()
+        sources += (Source("pending", from_pending),) if from_pending else ()
+        sources += tuple(source for source in drawn if source.account != "hold")
+        sides += [Posting(ledger.frozen(data["order_id"]), -from_frozen)] if from_frozen else []
+        sides += [Posting(ledger.pending(share["shop_id"]), -from_pending)] if from_pending else []
         sides += purse.postings(share["shop_id"], case_id, drawn)
     number = f"rf-{data['order_id']}-{case_id}"
     refund = refund_of(payable, index, number, amount, "dispute", sources=sources, case_id=case_id)
@@ -99,7 +115,8 @@ def _pay(books: Books, data: Mapping[str, Any], index: int, amount: int, from_es
         f"cases.{case_id}.refund_id": number,
     }
     entries = (refund_entry(refund, (*sides, Posting(ledger.CLEARING, amount))),) if amount else ()
-    plan = Plan(payable=Change(set=change), entries=entries, refunds=(refund,))
+    rows = _taken(books, from_frozen, from_pending)
+    plan = Plan(payable=Change(set=change), entries=entries, refunds=(refund,), rows=rows)
     if after is None:
         return plan
     return purse.written(_there(shop), after, books.credits, plan, payable["currency"])
@@ -130,6 +147,13 @@ def closed(books: Books, data: Mapping[str, Any]) -> Plan | Decision:
     )
     plan = Plan(payable=plan.payable, entries=_moving(payable, index, case_id, "release", moved))
     return purse.written(books.shop, after, books.credits, plan, payable["currency"])
+
+
+def _taken(books: Books, from_frozen: int, from_pending: int) -> tuple[Row, ...]:
+    return (
+        *((sharing.taken(books.sharing, from_frozen),) if books.sharing is not None and from_frozen else ()),
+        *((settling.taken(books.pending, from_pending),) if books.pending is not None and from_pending else ()),
+    )
 
 
 def _moving(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from services.payments.model.payable import Success
@@ -26,6 +27,9 @@ class Trade:
     amount: int
     currency: str
     payer: str
+    goods: tuple[str, ...] = ()
+    """What the buyer is shown to pay for: the names of the shops."""
+    pay_by: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,8 @@ class Notification:
 
 
 def success_of(view: Mapping[str, Any] | None) -> Success | None:
-    """The success in a trade as the channel shows it; None while it is not paid. A trade that was refunded was paid before."""
-    if view is None or view.get("trade_state") not in ("SUCCESS", "REFUND"):
+    """The success in a trade as the channel shows it; None while it is not paid. A trade that was refunded, or reversed when it had been paid, was paid before."""
+    if view is None or view.get("trade_state") not in ("SUCCESS", "REFUND", "REVOKED") or "transaction_id" not in view:
         return None
     amount = view["amount"]
     return Success(view["out_trade_no"], view["transaction_id"], amount["total"], amount["currency"])

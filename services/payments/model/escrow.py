@@ -5,7 +5,7 @@ from typing import Any
 
 from services.chassis import money
 from services.chassis.decisions import DONE, EARLY, STALE, Change, Decision
-from services.payments.model import ledger
+from services.payments.model import ledger, settling, sharing
 from services.payments.model.ledger import Entry, Posting
 from services.payments.model.plan import Books, Credit, Document, Plan, Refund, Source
 
@@ -130,8 +130,9 @@ def refund_entry(refund: Refund, postings: tuple[Posting, ...]) -> Entry:
 def order_completed(books: Books, data: Mapping[str, Any]) -> Plan | Decision:
     """``orders.order.completed``: what is left in escrow goes to the shop, less the commission frozen at sale.
 
-    With an open case the shop's part goes into its hold. The commission is of the goods' price, not of freight, and of what is
-    settled: a refund before settlement gives its part of it back.
+    With an open case the shop's part goes into its hold; where the shop settles later (``data``: ``settlement_days``) it is pending
+    until then; of an order that is marked for sharing (分账) a part is frozen. The commission is of the goods' price, not of freight,
+    and of what is settled: a refund before settlement gives its part of it back.
     """
     payable, order_id = books.payable, data["order_id"]
     if payable is None or payable["state"] != "paid":
@@ -146,20 +147,33 @@ def order_completed(books: Books, data: Mapping[str, Any]) -> Plan | Decision:
     goods = min(data.get("goods_amount", share["amount"]), share["amount"])
     commission = money.share(left * goods // share["amount"], data["commission_bp"]) if left else 0
     case_id = open_case(payable, order_id)
+    net = left - commission
+    frozen = 0 if case_id else sharing.kept(share, net)
+    due = None if case_id else settling.matures_at(data)
     pocket = ledger.hold(shop_id, case_id) if case_id else ledger.available(shop_id)
-    parts = ((ledger.escrow(order_id), -left), (pocket, left - commission), (ledger.FEE, commission))
-    number = f"settle:{order_id}"
-    credit = Credit(number, shop_id, "hold" if case_id else "available", left - commission, case_id)
+    pocket = pocket if due is None else ledger.pending(shop_id)
+    parts = (
+        (ledger.escrow(order_id), -left),
+        (pocket, net - frozen),
+        (ledger.frozen(order_id), frozen),
+        (ledger.FEE, commission),
+    )
+    credit = Credit(f"settle:{order_id}", shop_id, "hold" if case_id else "available", net - frozen, case_id)
+    waits = due is not None and credit.amount > 0
     return Plan(
         payable=Change(
             set={
                 f"shares.{index}.escrow": 0,
-                f"shares.{index}.settled": left - commission,
+                f"shares.{index}.settled": net,
                 f"shares.{index}.state": "settled",
             }
         ),
         entries=(_settling(payable, credit, parts, data),) if left else (),
-        credits=(credit,) if credit.amount else (),
+        credits=(credit,) if credit.amount and not waits else (),
+        rows=(
+            *((settling.row(payable, credit, order_id, due),) if due is not None and waits else ()),
+            *((sharing.row(payable, share, frozen, data["completed_at"]),) if frozen else ()),
+        ),
     )
 
 
@@ -170,5 +184,9 @@ def _settling(payable: Document, credit: Credit, parts: tuple[tuple[str, int], .
         payable["currency"],
         tuple(Posting(account, amount) for account, amount in parts if amount),
         (str(payable["_id"]), data["order_id"], credit.shop_id, credit.case_id),
-        {"commission_bp": str(data["commission_bp"]), "commission_policy": data["commission_policy"]},
+        {
+            "commission_bp": str(data["commission_bp"]),
+            "commission_policy": data["commission_policy"],
+            **({"settlement": data["settlement_rule"]} if data.get("settlement_rule") else {}),
+        },
     )

@@ -17,6 +17,10 @@ INDEMNITY: Final = "platform:indemnity"
 SUSPENSE: Final = "suspense"
 """Money that belongs to nothing we know, on its way back or until a person looks (挂账)."""
 
+PACKET: Final = "redpack"
+OWNED: Final = ("order", "shop", "buyer", "share")
+"""Beginnings of accounts that somebody has: ``owner:{id}:what``."""
+
 
 def escrow(order_id: str) -> str:
     """The buyer's money, kept per order until its trade is over."""
@@ -26,6 +30,31 @@ def escrow(order_id: str) -> str:
 def available(shop_id: str) -> str:
     """What the shop may draw."""
     return f"shop:{shop_id}:available"
+
+
+def pending(shop_id: str) -> str:
+    """What was settled to the shop and is not available yet (T+n, 待结算)."""
+    return f"shop:{shop_id}:pending"
+
+
+def withdrawing(shop_id: str) -> str:
+    """What is on its way from the shop's available to its bank account (提现中)."""
+    return f"shop:{shop_id}:withdrawing"
+
+
+def frozen(order_id: str) -> str:
+    """What of an order's settlement waits to be shared with other shops (分账冻结)."""
+    return f"share:{order_id}:frozen"
+
+
+def packet(packet_id: str) -> str:
+    """What is left of a red packet (红包)."""
+    return f"{PACKET}:{packet_id}"
+
+
+def wallet(buyer_id: str) -> str:
+    """A buyer's money in this house (零钱)."""
+    return f"buyer:{buyer_id}:wallet"
 
 
 def hold(shop_id: str, case_id: str) -> str:
@@ -46,7 +75,15 @@ def receivable(shop_id: str) -> str:
 def kind_of(account: str) -> str:
     """``order:123:escrow`` → ``order:escrow``, ``shop:s:hold:c`` → ``shop:hold``; platform accounts are their own kind."""
     parts = account.split(":")
-    return f"{parts[0]}:{parts[2]}" if parts[0] in ("order", "shop") else account
+    if parts[0] == PACKET:
+        return PACKET
+    return f"{parts[0]}:{parts[2]}" if parts[0] in OWNED else account
+
+
+def shop_of(account: str) -> str:
+    """The shop whose account it is; empty for others."""
+    parts = account.split(":")
+    return parts[1] if parts[0] == "shop" else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +96,10 @@ class Posting:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A journal entry. ``id`` is derived from its cause, so that the same cause meets the same entry; ``refs`` are what it touches."""
+    """A journal entry. ``id`` is derived from its cause, so that the same cause meets the same entry; ``refs`` are what it touches.
+
+    A shop whose account it moves is always among them.
+    """
 
     id: str
     kind: str
@@ -76,6 +116,7 @@ class Entry:
 
     def document(self) -> dict[str, Any]:
         """The entry as it is stored, without its cause and time."""
+        refs = (*self.refs, *(shop_of(one.account) for one in self.postings))
         return {
             "_id": self.id,
             "kind": self.kind,
@@ -83,7 +124,7 @@ class Entry:
             "postings": [
                 {"account": one.account, "kind": kind_of(one.account), "amount": one.amount} for one in self.postings
             ],
-            "refs": list(dict.fromkeys(ref for ref in self.refs if ref)),
+            "refs": list(dict.fromkeys(ref for ref in refs if ref)),
             "terms": dict(self.terms),
         }
 

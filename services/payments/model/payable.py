@@ -20,9 +20,11 @@ from services.payments.model import ledger
 from services.payments.model.ledger import Entry, Posting
 from services.payments.model.plan import Document, Plan, Refund, Source
 
-METHODS = ("native", "jsapi")
-WAITING = ("placing", "open")
-"""States of an attempt that the channel may still tell something about."""
+METHODS = ("native", "jsapi", "micropay", "wallet")
+WAITING = "open"
+"""The state of an attempt that the channel may still tell something about."""
+REVERSING = "reversing"
+"""The state of an attempt by code (刷卡支付) that is being reversed: a success told now goes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ def opened(told: Mapping[str, Any], attempt: Mapping[str, Any], terms: Terms) ->
             "refunded": 0,
             "settled": 0,
             "state": "unpaid",
+            **({"revision": share["revision"]} if share.get("revision") else {}),
         }
         for share in told["shares"]
     ]
@@ -94,8 +97,12 @@ def attempt(number: str, method: str, amount: int) -> dict[str, Any]:
         "out_trade_no": number,
         "method": method,
         "amount": amount,
-        "state": "placing",
     }
+
+
+def placed(attempt: Mapping[str, Any], at_channel: Mapping[str, str]) -> dict[str, Any]:
+    """The attempt as the channel took it, with what the buyer needs to pay it."""
+    return {**attempt, **at_channel, "state": WAITING}
 
 
 def payment_id(out_trade_no: str) -> str:
@@ -153,28 +160,21 @@ def position(payable: Document, number: str) -> int:
     raise LookupError(f"payable {payable['_id']} has no trade {number}")
 
 
-def placed(payable: Document, number: str, at_channel: Mapping[str, str]) -> Change | None:
-    """The channel took the attempt: keep what the buyer needs to pay it; None when it is known or the attempt is over."""
+def ended(payable: Document, number: str, decline: str = "") -> Change | None:
+    """The attempt can no longer be paid at the channel (``decline``: its code where it refused); None when that is known or it was paid."""
     index = position(payable, number)
-    if payable["payments"][index]["state"] != "placing":
+    if payable["payments"][index]["state"] not in (WAITING, REVERSING):
         return None
-    fields = {f"payments.{index}.{name}": value for name, value in at_channel.items()}
-    return Change(set={f"payments.{index}.state": "open", **fields})
+    why = {f"payments.{index}.decline": decline} if decline else {}
+    return Change(set={f"payments.{index}.state": "closed", **why})
 
 
-def shown(payable: Document, number: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The payable as it reads once ``fields`` of one attempt are written."""
+def reversing(payable: Document, number: str) -> Change | None:
+    """The attempt is about to be reversed at the channel; None when that is known or it is over."""
     index = position(payable, number)
-    attempts = [{**one, **fields} if i == index else one for i, one in enumerate(payable["payments"])]
-    return {**payable, "payments": attempts}
-
-
-def ended(payable: Document, number: str) -> Change | None:
-    """The attempt can no longer be paid at the channel; None when that is known or it was paid."""
-    index = position(payable, number)
-    if payable["payments"][index]["state"] not in WAITING:
+    if payable["payments"][index]["state"] != WAITING:
         return None
-    return Change(set={f"payments.{index}.state": "closed"})
+    return Change(set={f"payments.{index}.state": REVERSING})
 
 
 # ------------------------------------------------------------------------------------------------------------------- collecting
@@ -193,7 +193,8 @@ def collect(payable: Document, success: Success, now: datetime) -> Plan | Decisi
         asked = f"{one['amount']} {payable['currency']}"
         message = f"trade {success.out_trade_no} was paid with {success.amount} {success.currency}, not {asked}"
         raise Refusal("CONDITION_UNMET", message)
-    if payable["state"] == "open" and now <= payable["pay_by"]:
+    fits = one["state"] != REVERSING and one["amount"] == payable["amount"]
+    if payable["state"] == "open" and now <= payable["pay_by"] and fits:
         return _take(payable, index, success, now)
     return _return(payable, index, success, now)
 
@@ -217,7 +218,7 @@ def _take(payable: Document, index: int, success: Success, now: datetime) -> Pla
         "shares": [{name: share[name] for name in ("order_id", "shop_id", "amount")} for share in shares],
         "paid_at": now,
     }
-    others_wait = any(other["state"] in WAITING for other in payable["payments"] if other is not one)
+    others_wait = any(other["state"] == WAITING for other in payable["payments"] if other is not one)
     change = Change(
         set={
             "state": "paid",
@@ -237,14 +238,15 @@ def _return(payable: Document, index: int, success: Success, now: datetime) -> P
     """Book the money in and out again: it was collected by the channel, and it is not ours to keep."""
     one, number = payable["payments"][index], success.transaction_id
     refund = Refund(
-        id=f"rf-{number}",
+        # What was reversed at the channel has gone back there already, under this number; asking for it again is the same refund.
+        id=f"rv-{success.out_trade_no}" if one["state"] == REVERSING else f"rf-{number}",
         checkout_id=str(payable["_id"]),
         out_trade_no=success.out_trade_no,
         transaction_id=number,
         amount=success.amount,
         total=success.amount,
         currency=success.currency,
-        cause="paid_twice" if payable["state"] == "paid" else "late",
+        cause=_why_back(payable, one),
         buyer_id=payable["buyer_id"],
         order_ids=tuple(share["order_id"] for share in payable["shares"]),
         sources=(Source("payment", success.amount),),
@@ -260,6 +262,12 @@ def _return(payable: Document, index: int, success: Success, now: datetime) -> P
         ),
         refunds=(refund,),
     )
+
+
+def _why_back(payable: Document, one: Mapping[str, Any]) -> str:
+    if payable["state"] == "paid":
+        return "paid_twice"
+    return "late" if one["amount"] == payable["amount"] else "repriced"
 
 
 def _marked(index: int, state: str, success: Success, now: datetime) -> dict[str, Any]:
@@ -284,6 +292,21 @@ def on_timer(payable: Document, now: datetime, wall_ms: int) -> Change | None:
     return Change(due=payable["trades_end"] if waiting(payable) else None)
 
 
+def void(payable: Document) -> Sequence[str]:
+    """Numbers of those among them that ask for another sum than the payable does now: their money would go back."""
+    return [
+        one["out_trade_no"]
+        for one in payable["payments"]
+        if one["state"] == WAITING and one["amount"] != payable["amount"]
+    ]
+
+
 def waiting(payable: Document) -> Sequence[str]:
     """Numbers of the attempts whose fate the channel has not told."""
-    return [one["out_trade_no"] for one in payable["payments"] if one["state"] in WAITING]
+    return [one["out_trade_no"] for one in payable["payments"] if one["state"] in (WAITING, REVERSING)]
+
+
+def next_poll(payable: Document, wall_ms: int, pause_ms: int) -> int | None:
+    """When an attempt by code that is still open must be asked for again (wall ms); None without one."""
+    by_code = any(one["method"] == "micropay" and one["state"] in (WAITING, REVERSING) for one in payable["payments"])
+    return wall_ms + pause_ms if by_code else None

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from services.chassis.decisions import Change
@@ -56,12 +57,30 @@ class Refund:
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """A document beside the books: a new one of ``collection``, or with ``change`` this version of it changed.
+
+    ``due``: when the timer of a new one fires (UTC business time).
+    """
+
+    collection: str
+    document: Document
+    change: Change | None = None
+    due: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Books:
-    """What a decision looks at: a payable, the shop's balance document, and the credits that wait to be folded into it."""
+    """What a decision looks at: a payable, the shop's balance document, and the credits that wait to be folded into it.
+
+    ``pending``: what was settled for the order and has not matured (T+n); ``sharing``: what of it waits to be shared (分账).
+    """
 
     payable: Document | None
     shop: Document | None = None
     credits: Sequence[Document] = ()
+    pending: Document | None = None
+    sharing: Document | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +93,4 @@ class Plan:
     refunds: tuple[Refund, ...] = ()
     credits: tuple[Credit, ...] = ()
     folded: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()

@@ -12,7 +12,7 @@ from services.payments.model.plan import Document, Refund
 
 
 def row(refund: Refund, now: datetime, wall_ms: int) -> tuple[dict[str, Any], tuple[Fact, ...]]:
-    """The refund as it is first stored, ready for the jobs process (``next_at``); one of nothing is over at once."""
+    """The refund as it is first stored, ready for the jobs process (``next_at``); one of nothing, or back into the wallet, is over at once."""
     document: dict[str, Any] = {
         "_id": refund.id,
         **{name: getattr(refund, name) for name in Refund.__slots__ if name not in ("id", "order_ids", "sources")},
@@ -21,7 +21,7 @@ def row(refund: Refund, now: datetime, wall_ms: int) -> tuple[dict[str, Any], tu
         "attempts": 0,
         "state": "pending",
     }
-    if refund.amount:
+    if refund.amount and not refund.out_trade_no.startswith("w_"):
         return {**document, "next_at": wall_ms}, ()
     over = {**document, "state": "succeeded", "refunded_at": now}
     return over, (_fact(over, now),)

@@ -26,6 +26,11 @@ def stored(escrows: Iterable[Document], shops: Iterable[Document], rows: Iterabl
     return dict(found)
 
 
+def beside(kind: str, totals: Iterable[Document]) -> dict[Key, int]:
+    """What rows beside the guarded documents hold of one kind of account. ``totals``: ``{_id: currency, total}``."""
+    return {(kind, row["_id"]): row["total"] for row in totals}
+
+
 def _add(found: dict[Key, int], purse: Purse, currency: str) -> None:
     found["shop:available", currency] += purse.available
     found["shop:deposit", currency] += purse.deposit

@@ -6,15 +6,18 @@ from datetime import timedelta
 from typing import Final
 
 from services.chassis import clock, commit, policy, together
+from services.chassis.calendar import day
 from services.chassis.commit import Cause, Shortfall, Taken, Transaction
 from services.chassis.decisions import Decision
-from services.chassis.errors import Refusal
+from services.chassis.errors import Refusal, not_found
 from services.chassis.mongo import Document
-from services.payments.model import purse
+from services.payments.model import bookkeeping, deposits, purse, wallet
 from services.payments.model import refund as refunds
+from services.payments.model.ledger import CLEARING
 from services.payments.model.payable import Success, collect
-from services.payments.model.plan import Books, Plan
+from services.payments.model.plan import Books, Plan, Row
 from services.payments.store import FOLD_BATCH, FOLDED_KEPT_S, Store
+from services.payments.store.days import begin_day
 
 PATIENCE_S: Final = 5.0
 
@@ -24,27 +27,59 @@ def post(store: Store, plan: Plan, books: Books, cause: Cause, transaction: Tran
 
     Raises Shortfall or Taken when another writer was faster, or the cause was applied before: read and decide again.
     """
+    plan = wallet.to_wallet(plan)
     writing = transaction or Transaction(store.client)
-    if plan.payable is not None and books.payable is not None:
-        writing.change(store.payables, dict(books.payable), plan.payable, cause)
-    if plan.shop is not None and books.shop is not None:
-        writing.change(store.shops, dict(books.shop), plan.shop, cause)
     now, wall = clock.business(), clock.wall_ms()
+    if plan.payable is not None and books.payable is not None:
+        writing.change(store.payables, dict(books.payable), plan.payable, cause, by_letter=True)
+    if plan.shop is not None and books.shop is not None:
+        top_up = policy.load("payments").span("deposit_top_up", now)
+        writing.change(store.shops, dict(books.shop), deposits.watched(books.shop, plan.shop, now, top_up), cause)
+    owned = bookkeeping.owners(books.payable)
     for entry in plan.entries:
-        written = {"cause": cause.id, "causation": cause.causation, "hash": cause.hash, "posted_at": now}
-        writing.insert(store.entries, {**entry.document(), **written})
-    for refund in plan.refunds:
-        document, facts = refunds.row(refund, now, wall)
-        writing.insert(store.refunds, commit.prepare(store.refunds, document, cause.part(refund.id), facts=facts))
+        written = {
+            "cause": cause.id,
+            "causation": cause.causation,
+            "hash": cause.hash,
+            "posted_at": now,
+            "written_at": wall,
+        }
+        writing.insert(store.entries, {**bookkeeping.document(entry, owned, now, clock.wall()), **written})
+    _back(writing, store, plan, cause)
     for credit in plan.credits:
         fold_at = wall + policy.load("payments").value("fold_after", now) * 1000
-        row: Document = {"_id": credit.id, "pocket": credit.pocket, "amount": credit.amount, "case_id": credit.case_id}
-        writing.insert(store.credits, {**row, "shop_id": credit.shop_id, "waiting": credit.shop_id, "next_at": fold_at})
+        told: Document = {"_id": credit.id, "pocket": credit.pocket, "amount": credit.amount, "case_id": credit.case_id}
+        writing.insert(
+            store.credits, {**told, "shop_id": credit.shop_id, "waiting": credit.shop_id, "next_at": fold_at}
+        )
+    for row in plan.rows:
+        _beside(writing, store, row, cause)
     for credit_id in plan.folded:
         gone = {"expire_at": clock.wall() + timedelta(seconds=FOLDED_KEPT_S)}
         condition = {"_id": credit_id, "waiting": {"$exists": True}}
         writing.update(store.credits, condition, {"$set": gone, "$unset": {"waiting": "", "next_at": ""}})
+    for entry in plan.entries:
+        if any(posting.account == CLEARING for posting in entry.postings):
+            begin_day(store, day(clock.wall()))
+            break
     together.commit(writing)
+
+
+def _back(writing: Transaction, store: Store, plan: Plan, cause: Cause) -> None:
+    now, wall = clock.business(), clock.wall_ms()
+    for refund in plan.refunds:
+        document, facts = refunds.row(refund, now, wall)
+        writing.insert(store.refunds, commit.prepare(store.refunds, document, cause.part(refund.id), facts=facts))
+        if wallet.is_spent(refund.out_trade_no) and refund.amount:
+            writing.update(store.wallets, {"_id": refund.buyer_id}, {"$inc": {"balance": refund.amount, "version": 1}})
+
+
+def _beside(writing: Transaction, store: Store, row: Row, cause: Cause) -> None:
+    rows, document = store.database[row.collection], dict(row.document)
+    if row.change is not None:
+        writing.change(rows, document, row.change, cause)
+    else:
+        writing.insert(rows, commit.prepare(rows, document, cause.part(f"{rows.name}:{document['_id']}"), due=row.due))
 
 
 def collected(store: Store, success: Success) -> Document | None:
@@ -80,6 +115,20 @@ def fold(store: Store, shop_id: str) -> int:
         return 0
     post(store, plan, Books(None, shop), Cause(f"fold:{shop_id}:{shop['version']}"))
     return len(rows)
+
+
+def own_books(store: Store, shop_id: str) -> tuple[Document, list[Document]]:
+    """What a debit of a shop's own money looks at: its balances, and the credits that wait, which fit into one batch.
+
+    Raises Refusal NOT_FOUND, Shortfall after folding where more waited: read again.
+    """
+    waiting, shop = store.waiting_credits(shop_id), store.shop(shop_id)
+    if shop is None:
+        raise not_found("shop", shop_id)
+    if len(waiting) == FOLD_BATCH:
+        fold_most(store, shop_id)
+        raise Shortfall
+    return shop, waiting
 
 
 def fold_most(store: Store, shop_id: str) -> None:

@@ -13,11 +13,13 @@ from services.chassis.logs import get
 from services.chassis.mongo import Document
 from services.chassis.reacting import Job, JobRun
 from services.chassis.settings import settings
+from services.payments.jobs import reconciling, reversing, sealing, topups, withdrawals
 from services.payments.model import payable, refund
 from services.payments.model.channel import ChannelRefusedError, success_of
 from services.payments.provider import Channel
 from services.payments.store import Store
 from services.payments.store.posting import collected, fold
+from services.payments.store.sealing import STANDING
 
 _log = get(__name__)
 
@@ -62,6 +64,11 @@ def post_refund(store: Store, channel: Channel, row: Document) -> None:
     commit.change(store.refunds, number, Cause(name), decide, fetch=False)
 
 
+def send_withdrawal(run: JobRun) -> None:
+    """Send a shop's money to its bank, under its fixed number."""
+    withdrawals.send_withdrawal(Store(run.database), _channel(), run.row)
+
+
 # ------------------------------------------------------------------------------------------------------------- unpaid payables
 
 
@@ -71,7 +78,10 @@ def ask_for_trades(run: JobRun) -> None:
 
 
 def inquire(store: Store, channel: Channel, row: Document, keep: Callable[[], None]) -> None:
-    """Collect what was paid and not told; at the end of the trades' life close the rest at the channel. Leaves no ``next_at``.
+    """Collect what was paid and not told; at the end of the trades' life close the rest at the channel, before that those that ask
+    for a price of before.
+
+    Leaves no ``next_at`` unless an attempt by code is open.
 
     Raises Refusal UNAVAILABLE while the channel is away: the lease runs out and it is asked again.
     """
@@ -81,11 +91,20 @@ def inquire(store: Store, channel: Channel, row: Document, keep: Callable[[], No
         success = success_of(channel.trade(number))
         if success is not None:
             collected(store, success)
-        elif over and _close_at_channel(channel, number):
+        elif reversing.is_over(row, number):
+            reversing.reverse(store, channel, row, number)
+        elif (over or number in payable.void(row)) and _close_at_channel(channel, number):
             ended = partial(payable.ended, number=number)
             commit.change(store.payables, row["_id"], Cause(f"chn:ended:{number}"), ended, fetch=False)
     asked = Cause(f"job:asked:{row['_id']}:{row['next_at']}")
-    commit.change(store.payables, row["_id"], asked, lambda _: Change(unset=("next_at",)), fetch=False)
+    commit.change(store.payables, row["_id"], asked, _looked_at, fetch=False)
+
+
+def _looked_at(found: Document) -> Change:
+    """Asked for: there is nothing more to do, but for an attempt by code that is still open."""
+    pause_ms = int(policy.load("payments").value("micropay_poll", clock.business())) * 1000
+    again = payable.next_poll(found, clock.wall_ms(), pause_ms)
+    return Change(unset=("next_at",)) if again is None else Change(set={"next_at": again})
 
 
 def _close_at_channel(channel: Channel, number: str) -> bool:
@@ -115,8 +134,27 @@ def fold_all(store: Store, shop_id: str, keep: Callable[[], None]) -> None:
             keep()
 
 
+# ---------------------------------------------------------------------------------------------------------------- reconciliation
+
+
+def reconcile_day(run: JobRun) -> None:
+    """Reconcile a day with the channel's bill; the bills of the business day that is over are closed on the way."""
+    store = Store(run.database)
+    reconciling.reconcile(store, _channel(), run.row, run.keep)
+    reconciling.close_bills(store, reconciling.business_yesterday(), run.keep)
+
+
+def ask_for_topup(run: JobRun) -> None:
+    """Ask the channel about a top-up that it has not told of."""
+    topups.ask(Store(run.database), _channel(), run.row)
+
+
 JOBS: Final = (
     Job("refunds", "refunds", send_refund),
     Job("payables", "inquiries", ask_for_trades),
     Job("credits", "folding", fold_credits),
+    Job("withdrawals", "withdrawals", send_withdrawal),
+    Job("sealing", "sealing", sealing.run, standing=STANDING),
+    Job("topups", "topups", ask_for_topup),
+    Job("reconciliations", "reconciling", reconcile_day),
 )

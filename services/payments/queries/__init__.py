@@ -1,6 +1,7 @@
 """What payments answers without changing anything."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from services.chassis.errors import Refusal, invalid, not_found
@@ -30,6 +31,7 @@ def payment_view(found: Document, number: str) -> dict[str, Any]:
     attempt = found["payments"][payables.position(found, number)]
     return {
         **attempt,
+        "state": "open" if attempt["state"] == payables.REVERSING else attempt["state"],
         "checkout_id": found["_id"],
         "currency": found["currency"],
         "pay_by": found["pay_by"],
@@ -42,6 +44,11 @@ def as_opened(found: Document, number: str) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if name not in ("transaction_id", "paid_at")} | {
         "state": "open"
     }
+
+
+def as_closed(found: Document, number: str) -> dict[str, Any]:
+    """One attempt as it was closed, however late a repeated command asks."""
+    return {**as_opened(found, number), "state": "closed"}
 
 
 def refunds(store: Store, asked: Mapping[str, Any], buyer_id: str | None, shop_id: str | None) -> list[Document]:
@@ -59,25 +66,28 @@ def refunds(store: Store, asked: Mapping[str, Any], buyer_id: str | None, shop_i
 
 
 def balance(store: Store, shop_id: str) -> tuple[Document, Purse]:
-    """A shop's document and its balances with all credits, folded or not. Raises Refusal NOT_FOUND, UNAVAILABLE."""
+    """A shop's document (with ``pending`` and ``withdrawing``) and its balances with all credits, folded or not. Raises Refusal NOT_FOUND, UNAVAILABLE."""
     for _ in range(READS):
-        shop = store.shop(shop_id)
+        pending, shop = store.pending_of(shop_id), store.shop(shop_id)
         if shop is None:
             raise not_found("shop", shop_id)
         waiting = store.waiting_credits(shop_id, limit=0)
         again = store.shop(shop_id) if waiting else shop
-        if again is not None and again["version"] == shop["version"]:
-            return shop, purse_of(shop).credited(waiting)
+        is_still = again is not None and again["version"] == shop["version"]
+        if is_still and (not pending or pending == store.pending_of(shop_id)):
+            beside = {"pending": pending, "withdrawing": store.withdrawing_of(shop_id)}
+            return {**shop, **beside}, purse_of(shop).credited(waiting)
     raise Refusal("UNAVAILABLE", f"the balance of shop {shop_id} is moving; try again", retry_after_s=1)
 
 
 def balance_view(shop: Document, purse: Purse) -> dict[str, Any]:
-    """Balances as the API shows them. Settlement is at once (T+0), so nothing is pending."""
+    """Balances as the API shows them."""
     return {
         **purse.fields(),
         "shop_id": purse.shop_id,
         "currency": shop["currency"],
-        "pending": 0,
+        "pending": shop.get("pending", 0),
+        "withdrawing": shop.get("withdrawing", 0),
         "held": sum(purse.held.values()),
         "holds": dict(purse.held),
     }
@@ -88,10 +98,28 @@ def balance_told(shop: Document) -> dict[str, Any]:
     return balance_view(shop, purse_of(shop))
 
 
-def trial_balance(store: Store) -> tuple[list[dict[str, Any]], bool]:
-    """Debits and credits by kind of account and currency beside what the documents hold, and whether all agrees."""
-    rows = trial.table(store.trial(), trial.stored(store.escrows(), store.all_shops(), store.all_waiting_credits()))
+def trial_balance(store: Store, at: datetime | None = None) -> tuple[list[dict[str, Any]], bool]:
+    """Debits and credits by kind of account and currency beside what the documents hold, and whether all agrees.
+
+    ``at``: only of what was posted until then, beside nothing.
+    """
+    if at is not None:
+        rows = trial.table(store.trial(at), {})
+        return rows, trial.is_balanced(rows)
+    held = trial.stored(store.escrows(), store.all_shops(), store.all_waiting_credits())
+    rows = trial.table(store.trial(), held | _beside(store))
     return rows, trial.is_balanced(rows)
+
+
+def _beside(store: Store) -> dict[trial.Key, int]:
+    """What rows beside the guarded documents hold."""
+    return {
+        **trial.beside("shop:pending", store.all_pending()),
+        **trial.beside("shop:withdrawing", store.all_withdrawing()),
+        **trial.beside("redpack", store.all_packets()),
+        **trial.beside("share:frozen", store.all_frozen()),
+        **trial.beside("buyer:wallet", store.all_wallets()),
+    }
 
 
 def entries(

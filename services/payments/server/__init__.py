@@ -11,6 +11,15 @@ from services.chassis import codec, paging, rpc
 from services.payments import commands, queries
 from services.payments.commands import Attempted
 from services.payments.provider import Channel
+from services.payments.queries.ledger import balance_at
+from services.payments.server.bills import BillCalls
+from services.payments.server.ledger import LedgerCalls
+from services.payments.server.packets import PacketCalls
+from services.payments.server.paying import PayingCalls
+from services.payments.server.reconciling import ReconcilingCalls
+from services.payments.server.sharing import SharingCalls
+from services.payments.server.shops import ShopCalls
+from services.payments.server.wallet import WalletCalls
 from services.payments.store import COLLECTIONS, Store
 
 REPLY_TYPE: Final = "application/json"
@@ -29,7 +38,16 @@ class OrdersOverRpc:
         return codec.to_plain(self._stub.call("GetPayable", request, orders_pb2.GetPayableResponse, self._call))
 
 
-class PaymentsService:
+class PaymentsService(
+    LedgerCalls,
+    PacketCalls,
+    SharingCalls,
+    ShopCalls,
+    BillCalls,
+    PayingCalls,
+    ReconcilingCalls,
+    WalletCalls,
+):
     """One method an rpc."""
 
     def __init__(self, node: rpc.Node) -> None:
@@ -42,9 +60,12 @@ class PaymentsService:
         """The buyer wants to pay."""
         orders = OrdersOverRpc(self._orders, call)
         asked = codec.to_plain(request)
-        attempted = commands.create_payment(self._store, orders, self._channel, call.cause, call.actor.subject, asked)
+        create = commands.CREATE.get(asked["method"], commands.create_payment)
+        attempted = create(self._store, orders, self._channel, call.cause, call.actor.subject, asked)
         if attempted.replayed:
             call.mark_replayed()
+        if asked["method"] in commands.CREATE:  # paid, or not, while the request ran
+            return pb.CreatePaymentResponse(payment=_payment(attempted))
         return pb.CreatePaymentResponse(
             payment=codec.from_plain(pb.Payment, queries.as_opened(attempted.payable, attempted.number))
         )
@@ -76,6 +97,9 @@ class PaymentsService:
 
     def GetBalance(self, _call: rpc.Call, request: pb.GetBalanceRequest) -> pb.GetBalanceResponse:
         """A shop's balances."""
+        if request.HasField("at"):
+            told = balance_at(self._store, request.shop_id, codec.to_plain(request)["at"])
+            return pb.GetBalanceResponse(balance=codec.from_plain(pb.Balance, told))
         return pb.GetBalanceResponse(balance=self._balance(request.shop_id))
 
     def PayDeposit(self, call: rpc.Call, request: pb.PayDepositRequest) -> pb.PayDepositResponse:
@@ -96,9 +120,9 @@ class PaymentsService:
             next_page_token=paging.encode(filters, rest) if rest else "",
         )
 
-    def GetTrialBalance(self, _call: rpc.Call, _request: pb.GetTrialBalanceRequest) -> pb.GetTrialBalanceResponse:
+    def GetTrialBalance(self, _call: rpc.Call, request: pb.GetTrialBalanceRequest) -> pb.GetTrialBalanceResponse:
         """All of the ledger."""
-        rows, balanced = queries.trial_balance(self._store)
+        rows, balanced = queries.trial_balance(self._store, codec.to_plain(request).get("at"))
         return pb.GetTrialBalanceResponse(rows=[codec.from_plain(pb.TrialRow, row) for row in rows], balanced=balanced)
 
     def _balance(self, shop_id: str) -> pb.Balance:

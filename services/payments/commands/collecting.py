@@ -1,29 +1,30 @@
-"""What payments does when asked: open a payment, hear the channel, take a deposit."""
+"""Collecting: open a payment, hear the channel."""
 
+import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from prometheus_client import Counter
 
-from services.chassis import clock, commit, ids, policy
+from services.chassis import clock, commit, ids, policy, together
 from services.chassis.channel_signing import SignatureRefusedError
-from services.chassis.commit import Cause, Taken, Transaction
-from services.chassis.errors import Refusal, invalid, not_found
+from services.chassis.commit import Cause, Taken
+from services.chassis.decisions import Change
+from services.chassis.errors import Refusal, not_found
 from services.chassis.logs import get
 from services.chassis.mongo import Document
-from services.payments.model import ledger, payable, refund
+from services.payments.model import payable, refund, repricing
 from services.payments.model.channel import ChannelRefusedError, Notification, Trade, success_of
-from services.payments.model.ledger import Entry, Posting
-from services.payments.model.plan import Books, Credit, Plan
-from services.payments.model.purse import purse_of
 from services.payments.store import Store
-from services.payments.store.posting import collected, post
+from services.payments.store.wallets import heard
 
 NOTIFICATIONS: Final = Counter(
     "jishi_channel_notifications_total", "Notifications at the channel's door", ("event_type", "answer")
 )
+OVERTAKEN: Final = frozenset({"ALREADY_PAID", "PAYMENT_CLOSED", "WRONG_STATE", "CHANNEL_REFUSED", "CONDITION_UNMET"})
+"""Refusals that a repetition may meet although its first run went well: what it opened has gone on since."""
 _log = get(__name__)
 
 
@@ -78,43 +79,72 @@ def create_payment(
 ) -> Attempted:
     """Open a payment of a checkout (``asked``: checkout_id, method) at the channel.
 
-    The attempt is written down before the channel hears of it, under a number derived from ``cause``, so a repetition after a
-    crash goes on where it stopped. Raises Refusal NOT_FOUND, ALREADY_PAID, PAYMENT_CLOSED, CHANNEL_REFUSED, UNAVAILABLE.
+    The channel is asked first, under a number derived from ``cause``, and what it answered is written down in one write. A trade
+    that a crash leaves unwritten is entered again by a repetition; by nobody else, for nobody was told how to pay it.
+    Raises Refusal NOT_FOUND, ALREADY_PAID, PAYMENT_CLOSED, CHANNEL_REFUSED, UNAVAILABLE.
     """
     number = ids.derived_id("p", cause.id)[:32]
     told = orders.payable(asked["checkout_id"])
     try:
         payable.check_payable(told, buyer_id, clock.business())
+        return _opened(store, channel, cause, told, payable.attempt(number, asked["method"], told["amount"]))
     except Refusal as refusal:
-        known = store.by_trade_no(number) if refusal.reason != "NOT_FOUND" else None
-        if known is None:
+        known = store.by_trade_no(number) if refusal.reason in OVERTAKEN else None
+        if known is None or commit.recognised(store.payables, known, cause) is None:
             raise
         return Attempted(known, number, replayed=True)
-    attempt = payable.attempt(number, asked["method"], told["amount"])
-    outcome = _written_down(store, told, attempt, cause)
-    found = outcome.document
-    if found["payments"][payable.position(found, number)]["state"] == "placing":
-        found = _placed(store, channel, found, number)
-    return Attempted(found, number, outcome.replayed)
 
 
-def _written_down(store: Store, told: Mapping[str, Any], attempt: Mapping[str, Any], cause: Cause) -> commit.Outcome:
-    """The payable with this attempt: created by the first one, changed by the next."""
-    terms, now = _terms(), clock.business()
-    try:
-        opened = payable.opened(told, attempt, terms)
-        return commit.create(store.payables, opened, cause, due=payable.first_due(told, terms))
-    except Taken:
-        return commit.change(
-            store.payables,
-            told["checkout_id"],
-            cause,
-            lambda found: payable.add_attempt(found, attempt, terms.attempts, now),
-            kind="checkout",
-        )
+def _opened(
+    store: Store, channel: Channel, cause: Cause, told: Mapping[str, Any], attempt: Mapping[str, Any]
+) -> Attempted:
+    """The attempt at the channel, then in the payable: created by the first one, changed by the next."""
+    number, terms, now = attempt["out_trade_no"], payment_terms(), clock.business()
+    known = store.payable(told["checkout_id"])
+    if known is not None:
+        if commit.recognised(store.payables, known, cause) is not None:
+            return Attempted(known, number, replayed=True)
+        payable.add_attempt(known, attempt, terms.attempts, now)  # refused before the channel hears of it
+        repricing.caught_up(known, told)
+    attempt = payable.placed(attempt, _place(store, channel, told, attempt))
+    return written(store, cause, told, attempt, known)
 
 
-def _terms() -> payable.Terms:
+def written(
+    store: Store,
+    cause: Cause,
+    told: Mapping[str, Any],
+    attempt: Mapping[str, Any],
+    known: Document | None,
+    next_at: int = 0,
+) -> Attempted:
+    """The attempt in its payable (``known``), which the first attempt creates. ``next_at`` (wall ms): when the jobs process asks for it, 0 never.
+
+    Raises Refusal ALREADY_PAID, PAYMENT_CLOSED, CONDITION_UNMET, IDEMPOTENCY_KEY_REUSED.
+    """
+    number, terms, now = attempt["out_trade_no"], payment_terms(), clock.business()
+    asking = {"next_at": next_at} if next_at else {}
+    if known is None:
+        first = {**payable.opened(told, attempt, terms), **asking}
+        with contextlib.suppress(Taken):
+            outcome = together.create(store.payables, first, cause, due=payable.first_due(told, terms))
+            return Attempted(outcome.document, number, outcome.replayed)
+
+    def decide(found: Document) -> Change | None:
+        change = _added(found, told, payable.add_attempt(found, attempt, terms.attempts, now))
+        return change if change is None else replace(change, set={**change.set, **asking})
+
+    outcome = commit.change(store.payables, told["checkout_id"], cause, decide, kind="checkout")
+    return Attempted(outcome.document, number, outcome.replayed)
+
+
+def _added(known: Document, told: Mapping[str, Any], change: Change | None) -> Change | None:
+    """Another attempt at what the checkout costs now: where its price changed, the payable follows in the same write."""
+    return replace(change, set={**change.set, **repricing.caught_up(known, told)}) if change is not None else None
+
+
+def payment_terms() -> payable.Terms:
+    """The policy that a payable opened now lives by."""
     rules, now = policy.load("payments"), clock.business()
     names = ("last_query_before", "trade_life", "attempts_per_checkout")
     return payable.Terms(
@@ -125,40 +155,32 @@ def _terms() -> payable.Terms:
     )
 
 
-def _placed(store: Store, channel: Channel, found: Document, number: str) -> Document:
-    """Place the attempt at the channel and keep what the buyer needs to pay it."""
-    attempt = found["payments"][payable.position(found, number)]
+def _place(store: Store, channel: Channel, told: Mapping[str, Any], attempt: Mapping[str, Any]) -> Mapping[str, str]:
     wanted = Trade(
-        out_trade_no=number,
+        out_trade_no=attempt["out_trade_no"],
         method=attempt["method"],
-        description=f"集市订单 {found['_id']}",
+        description=f"集市订单 {told['checkout_id']}",
         amount=attempt["amount"],
-        currency=found["currency"],
-        payer=found["buyer_id"],
+        currency=told["currency"],
+        payer=told["buyer_id"],
+        goods=store.shop_names([share["shop_id"] for share in told["shares"]]),
+        pay_by=told["pay_by"],
     )
+    return place(channel, wanted, attempt["payment_id"])
+
+
+def place(channel: Channel, trade: Trade, name: str) -> Mapping[str, str]:
+    """Place a trade at the channel: what the buyer needs to pay it. ``name`` is what the buyer knows it by.
+
+    Raises Refusal PAYMENT_CLOSED, CHANNEL_REFUSED, UNAVAILABLE.
+    """
     try:
-        told = channel.place(wanted)
+        return channel.place(trade)
     except ChannelRefusedError as error:
-        return _refused(store, channel, found, number, error)
-    _change(store, found, f"chn:placed:{number}", lambda document: payable.placed(document, number, told))
-    return payable.shown(found, number, {**told, "state": "open"})
-
-
-def _refused(store: Store, channel: Channel, found: Document, number: str, error: ChannelRefusedError) -> Document:
-    """The channel does not take the trade again: it was paid, or closed, or was never welcome."""
-    if error.code == "ORDERPAID":
-        return _asked(store, channel, number) or found
-    if error.code == "ORDERCLOSED":
-        _change(store, found, f"chn:ended:{number}", lambda document: payable.ended(document, number))
-        raise Refusal("PAYMENT_CLOSED", f"payment {payable.payment_id(number)} is closed; open another one")
-    raise Refusal("CHANNEL_REFUSED", f"the payment channel refused: {error.message}", info={"code": error.code})
-
-
-def _change(store: Store, found: Document, cause_id: str, decide: commit.Decide) -> None:
-    """Change a payable we have just read, in one command where nobody was faster."""
-    cause, change = Cause(cause_id), decide(found)
-    if change is not None and not commit.write(store.payables, found, change, cause):
-        commit.change(store.payables, found["_id"], cause, decide, kind="checkout", fetch=False)
+        if error.code == "ORDERCLOSED":
+            raise Refusal("PAYMENT_CLOSED", f"payment {name} is closed; open another one") from error
+        info = {"code": error.code}
+        raise Refusal("CHANNEL_REFUSED", f"the payment channel refused: {error.message}", info=info) from error
 
 
 # ------------------------------------------------------------------------------------------------------------ hearing the channel
@@ -182,7 +204,7 @@ def query_payment(store: Store, channel: Channel, buyer_id: str | None, payment_
 def _asked(store: Store, channel: Channel, number: str) -> Document | None:
     success = success_of(channel.trade(number))
     if success is not None:
-        collected(store, success)
+        heard(store, success)
     return store.by_trade_no(number)
 
 
@@ -211,7 +233,7 @@ def receive(store: Store, channel: Channel, headers: Mapping[str, str], body: by
 def _heard(store: Store, told: Notification) -> Reply:
     if told.event_type == "TRANSACTION.SUCCESS":
         success = success_of(told.resource)
-        if success is not None and collected(store, success) is None:
+        if success is not None and heard(store, success) is None:
             _log.error("payment of an unknown trade", out_trade_no=success.out_trade_no)
             return Reply(404, "ORDER_NOT_EXIST", "no such trade here; it will be looked at in reconciliation")
     if told.event_type == "REFUND.SUCCESS":
@@ -230,48 +252,3 @@ def _refund_heard(store: Store, resource: Mapping[str, Any]) -> Reply:
     cause = Cause(f"chn:refunded:{number}")
     commit.change(store.refunds, number, cause, lambda found: refund.succeeded(found, now), fetch=False)
     return Reply(200, "SUCCESS")
-
-
-# ----------------------------------------------------------------------------------------------------------------------- deposit
-
-
-def pay_deposit(store: Store, cause: Cause, shop_id: str, amount: int) -> tuple[Document, bool]:
-    """The merchant pays ``amount`` (minor units) into the shop's deposit: the journal entry, and whether it was there before.
-
-    ``shop`` beside the entry's fields: the shop's balances right after it, which are remembered for a repetition.
-
-    Raises Refusal INVALID_ARGUMENT, NOT_FOUND, IDEMPOTENCY_KEY_REUSED.
-    """
-    most = policy.load("payments").value("deposit_most", clock.business())
-    if not 0 < amount <= most:
-        raise invalid("amount", f"must be 1 to {most} fen")
-    shop = store.shop(shop_id)
-    if shop is None:
-        raise not_found("shop", shop_id)
-    entry = Entry(
-        ids.derived_id("deposit", cause.id),
-        "deposit",
-        shop["currency"],
-        (Posting(ledger.BANK, -amount), Posting(ledger.deposit(shop_id), amount)),
-        (shop_id,),
-    )
-    replayed = False
-    credit = Credit(entry.id, shop_id, "deposit", amount)
-    try:
-        remembered = Transaction(store.client).answer(store.database, cause, _balances_with(store, shop, credit))
-        post(store, Plan(entries=(entry,), credits=(credit,)), Books(None), cause, remembered)
-    except Taken:
-        replayed = True
-    found = store.entry(entry.id)
-    if found is None:
-        raise Refusal("UNAVAILABLE", "the deposit is being written; try again", retry_after_s=1)
-    if replayed and cause.hash and found["hash"] != cause.hash:
-        raise Refusal("IDEMPOTENCY_KEY_REUSED", "this idempotency key was used with another request; use a new key")
-    return {**found, "shop": commit.answered(store.database, cause)}, replayed
-
-
-def _balances_with(store: Store, shop: Document, credit: Credit) -> Document:
-    """The shop's balances with all credits that wait and this one."""
-    waiting = store.waiting_credits(shop["_id"], limit=0)
-    own = {"pocket": credit.pocket, "amount": credit.amount}
-    return {"_id": shop["_id"], "currency": shop["currency"], **purse_of(shop).credited([*waiting, own]).fields()}
