@@ -185,10 +185,11 @@ def grant(document: Document, scopes: list[str]) -> Change | None:
 
 
 def revoke_grant(document: Document, issued_before: datetime, expire_time: datetime) -> Change | None:
-    """The change that takes an app off a shop: all the app's tokens issued so far die, it asks for new ones elsewhere."""
+    """The change that takes an app off a shop: its tokens for that shop issued so far die, those for other shops live on."""
     if not document["active"]:
         return None
-    return Change(set={"active": False}, facts=(token_revoked("", document["client_id"], issued_before, expire_time),))
+    fact = token_revoked("", document["client_id"], issued_before, expire_time, document["shop_id"])
+    return Change(set={"active": False}, facts=(fact,))
 
 
 def dismiss(member: Document, issued_before: datetime, expire_time: datetime) -> Change | None:
@@ -198,10 +199,12 @@ def dismiss(member: Document, issued_before: datetime, expire_time: datetime) ->
     return Change(set={"active": False}, facts=(token_revoked("", member["_id"], issued_before, expire_time),))
 
 
-def token_revoked(token_id: str, subject: str, issued_before: datetime, expire_time: datetime) -> Fact:
-    """One token by ``token_id``, or all of ``subject`` issued before a moment, are no longer good."""
+def token_revoked(
+    token_id: str, subject: str, issued_before: datetime, expire_time: datetime, shop_id: str = ""
+) -> Fact:
+    """One token by ``token_id``, or all of ``subject`` (for ``shop_id``; empty: for any) issued before a moment, are no longer good."""
     data = {"token_id": token_id, "subject": subject, "issued_before": issued_before, "expire_time": expire_time}
-    return Fact(TOKEN_REVOKED, data)
+    return Fact(TOKEN_REVOKED, data | {"shop_id": shop_id})
 
 
 # ------------------------------------------------------------------------------------------------------------ the sandbox's clock

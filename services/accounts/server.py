@@ -75,7 +75,7 @@ class AccountsService:
         values = {"account_id": account["_id"], "appid": account["appid"], "secret": secret}
         return _answer(call, shops_pb2.RegisterAccountResponse, outcome, values)
 
-    def GetAccount(self, call: rpc.Call, request: shops_pb2.GetAccountRequest) -> shops_pb2.GetAccountResponse:  # noqa: ARG002
+    def GetAccount(self, _call: rpc.Call, request: shops_pb2.GetAccountRequest) -> shops_pb2.GetAccountResponse:
         """One official account; the pipeline has checked whose."""
         account = queries.with_id(queries.account(self._store, request.account_id), "account_id")
         return codec.from_plain(shops_pb2.GetAccountResponse, {"account": account})
@@ -124,7 +124,7 @@ class AccountsService:
         shop = queries.shop(self._store, call.caller, request.shop_id)
         return codec.from_plain(shops_pb2.GetShopResponse, {"shop": queries.with_id(shop, "shop_id")})
 
-    def ListShops(self, call: rpc.Call, request: shops_pb2.ListShopsRequest) -> shops_pb2.ListShopsResponse:  # noqa: ARG002
+    def ListShops(self, _call: rpc.Call, request: shops_pb2.ListShopsRequest) -> shops_pb2.ListShopsResponse:
         """A page of shops."""
         values = codec.to_plain(request)
         filters = {"state": values["state"]} if values["state"] else {}
@@ -168,7 +168,7 @@ class AccountsService:
         outcome = people.revoke_grant(self._house, call.cause, request.shop_id, request.client_id)
         return _answer(call, people_pb2.RevokeGrantResponse, outcome, {"grant": {**outcome.document, "active": False}})
 
-    def ListGrants(self, call: rpc.Call, request: people_pb2.ListGrantsRequest) -> people_pb2.ListGrantsResponse:  # noqa: ARG002
+    def ListGrants(self, _call: rpc.Call, request: people_pb2.ListGrantsRequest) -> people_pb2.ListGrantsResponse:
         """The apps of the merchant's shop; the pipeline has checked whose."""
         return codec.from_plain(people_pb2.ListGrantsResponse, {"grants": self._store.grants_of(request.shop_id)})
 
@@ -180,7 +180,7 @@ class AccountsService:
         found = queries.openids(self._key, call.actor.subject, [request.account_id])
         return codec.from_plain(pb.ResolveOpenidResponse, found[0])
 
-    def DescribeParties(self, call: rpc.Call, request: pb.DescribePartiesRequest) -> pb.DescribePartiesResponse:  # noqa: ARG002
+    def DescribeParties(self, _call: rpc.Call, request: pb.DescribePartiesRequest) -> pb.DescribePartiesResponse:
         """Shops and openids, for other services."""
         found = queries.describe_parties(
             self._store, self._key, request.buyer_id, request.shop_ids, request.account_ids
@@ -195,7 +195,7 @@ class AccountsService:
         known = queries.openids(self._key, user_id, request.account_ids)
         return _with_token(call, pb.SandboxBuyerResponse, given, {"user_id": user_id, "openids": known})
 
-    def GetClock(self, call: rpc.Call, request: pb.GetClockRequest) -> pb.GetClockResponse:  # noqa: ARG002
+    def GetClock(self, _call: rpc.Call, _request: pb.GetClockRequest) -> pb.GetClockResponse:
         """The business clock as persisted."""
         offset = clock.read_offset(self._store.shared)
         return codec.from_plain(pb.GetClockResponse, _clock(offset))

@@ -39,6 +39,14 @@ class BroadcastService:
         _mark(call, replayed=replayed)
         return codec.from_plain(pb.BulkUnfollowResponse, answer)
 
+    def BulkUnmute(self, call: rpc.Call, request: pb.BulkUnmuteRequest) -> pb.BulkUnmuteResponse:
+        """Muted followers get broadcasts again."""
+        answer, replayed = following.bulk_unmute(
+            self._store, call.cause, account(call, request.account_id), list(request.openids)
+        )
+        _mark(call, replayed=replayed)
+        return codec.from_plain(pb.BulkUnmuteResponse, answer)
+
     def ListFollowers(self, call: rpc.Call, request: pb.ListFollowersRequest) -> pb.ListFollowersResponse:
         """A page of followers."""
         size = queries.page_size(request.page_size)

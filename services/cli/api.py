@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -46,7 +46,8 @@ class UnexpectedAnswer(RuntimeError):
 
     def __init__(self, call: str, answer: Answer) -> None:
         """Tell what was called and what came back."""
-        super().__init__(f"{call} → {answer.status} {answer.body}")
+        said = f"{answer.reason}: {answer.body['detail']}" if answer.body.get("detail") else str(answer.body)
+        super().__init__(f"{call} → {answer.status} {said}")
         self.answer = answer
 
 
@@ -103,6 +104,15 @@ class Api:
         """The body of a successful POST of ``body`` as JSON. Raises UnexpectedAnswer."""
         return self._fine("POST", path, self.ask("POST", path, body or {}, key=key))
 
+    def download(self, path: str, **params: Any) -> Iterator[bytes]:
+        """The pieces of a file as they come. Raises UnexpectedAnswer, httpx.TransportError when the line breaks in the middle."""
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        with self.line.client.stream("GET", self.base_url + path, params=params, headers=headers) as response:
+            if not response.is_success:
+                response.read()
+                raise UnexpectedAnswer(f"GET {path}", Answer(response.status_code, _body(response), response.headers))
+            yield from response.iter_bytes()
+
     def ask(  # noqa: PLR0913 - what a request can carry
         self,
         method: str,
@@ -152,14 +162,18 @@ class Api:
                 raise
             return None
         took = clock.monotonic() - began
-        try:
-            body = response.json()
-        except ValueError:
-            body = {"text": response.text} if response.text else {}
-        return Answer(response.status_code, body if isinstance(body, dict) else {"items": body}, response.headers, took)
+        return Answer(response.status_code, _body(response), response.headers, took)
 
     @staticmethod
     def _fine(method: str, path: str, answer: Answer) -> dict[str, Any]:
         if not answer.fine:
             raise UnexpectedAnswer(f"{method} {path}", answer)
         return answer.body
+
+
+def _body(response: httpx.Response) -> dict[str, Any]:
+    try:
+        body = response.json()
+    except ValueError:
+        return {"text": response.text} if response.text else {}
+    return body if isinstance(body, dict) else {"items": body}

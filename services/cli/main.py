@@ -10,13 +10,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from services.cli import clocks, events, imports
+from services.chassis import signals
+from services.cli import clocks, events, exports, imports, ledger, search
 from services.cli.audit import command as audit
+from services.cli.failures import Commands
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Jishi (集市): a self-hosted marketplace.")
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, add_completion=False, help="Jishi (集市): a self-hosted marketplace."
+)
 app.add_typer(clocks.app, name="clock")
 app.add_typer(events.app, name="events")
+app.add_typer(search.app, name="search")
+app.add_typer(ledger.app, name="ledger")
 app.command("import")(imports.import_file)
+app.command("export")(exports.export_file)
 app.command("audit")(audit.command)
 errors = Console(stderr=True, highlight=False)
 
@@ -25,7 +32,7 @@ Data = Annotated[Path, typer.Option(help="Folder of keys, logs and the embedded 
 
 @app.command()
 def up(
-    port: Annotated[int, typer.Option(help="Port of the gateway; 0: a free one.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the gateway; 0: a free one.")] = 8080,
     data: Data = Path(".jishi"),
     sandbox: Annotated[bool, typer.Option(help="Movable clock and sandbox doors.")] = False,
     copies: Annotated[int, typer.Option(min=1, max=8, help="Copies of every server.")] = 1,
@@ -35,17 +42,18 @@ def up(
 
     MONGO_URI and AMQP_URI choose a MongoDB replica set and RabbitMQ instead of the embedded database and broker.
     """
-    from services.cli.stack import Options, Stack, StackError
+    from services.cli.stack import Options, Stack
+    from services.cli.stack.folder import StackError
 
     ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: ended.set())
+    signals.on_stop(ended.set, (*signals.STOP, signal.SIGHUP))
     given = os.environ
-    stack = Stack(Options(data, port, sandbox, copies, given.get("MONGO_URI", ""), given.get("AMQP_URI", "")))
+    options = Options(data, port, sandbox, copies, given.get("MONGO_URI", ""), given.get("AMQP_URI", ""))
+    stack = Stack(options, lambda event: errors.print(f"jishi up: {event}", markup=False, soft_wrap=True))
     try:
         stack.start(ended)
     except StackError as error:
-        errors.print(f"jishi up: {error}", markup=False)
+        errors.print(f"jishi up: {error}", markup=False, soft_wrap=True)
         raise typer.Exit(1) from error
     if not quiet and not ended.is_set():
         _introduce(stack.url, stack.channel_url, stack.data)
@@ -69,17 +77,17 @@ def seed(
 ) -> None:
     """Make a small demo world on the running stack: two open shops, three buyers, an admin, an arbitrator."""
     from services.cli import running
-    from services.cli.api import UnexpectedAnswer
+    from services.cli.seed import check_place, write
     from services.cli.seed import seed as make
-    from services.cli.seed import write
 
-    try:
-        write(
-            make(running.base_url(data), running.bootstrap_secret(data), os.environ.get("JISHI_ADMIN_TOKEN", "")), out
+    url, token = running.base_url(data), os.environ.get("JISHI_ADMIN_TOKEN", "")
+    secret = running.bootstrap_secret(data)
+    if not (secret or token):
+        raise typer.BadParameter(
+            f"{data} holds no bootstrap secret; name the stack's folder (--data), or set JISHI_BOOTSTRAP_SECRET or JISHI_ADMIN_TOKEN"
         )
-    except UnexpectedAnswer as error:
-        errors.print(f"jishi seed: {error}", markup=False)
-        raise typer.Exit(1) from error
+    check_place(out)
+    write(make(url, secret, token), out)
     print(out)
 
 
@@ -91,7 +99,7 @@ def demo(
     """Tell the whole story on a throw-away stack, through HTTP only; exits 1 when anything is off."""
     from services.cli.demo.run import CHAPTERS
     from services.cli.demo.run import demo as tell
-    from services.cli.stack import StackError
+    from services.cli.stack.folder import StackError
 
     chosen, given = [name for name in only.split(",") if name], os.environ
     unknown = sorted(set(chosen) - set(CHAPTERS))
@@ -102,7 +110,7 @@ def demo(
     try:
         well = tell(products, chosen, Console(), **backends)
     except StackError as error:
-        errors.print(f"jishi demo: {error}", markup=False)
+        errors.print(f"jishi demo: {error}", markup=False, soft_wrap=True)
         raise typer.Exit(1) from error
     raise typer.Exit(0 if well else 1)
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import ctypes
+import itertools
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -18,6 +20,21 @@ from services.chassis import clock
 LOOPBACK: Final = "127.0.0.1"
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
+_LOWEST: Final = 12_000
+_HIGHEST: Final = 32_000
+_FEWEST: Final = 1_000
+
+
+def _first_outgoing() -> int:
+    """The lowest port that the system gives to outgoing connections; 0 where it does not tell."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError):
+        return 0
+
+
+_PORTS: Final = range(_LOWEST, max(_LOWEST + _FEWEST, min(_HIGHEST, _first_outgoing() or _HIGHEST)))
+_turn: Final = itertools.count(secrets.randbelow(len(_PORTS)))
 
 
 class Identity(NamedTuple):
@@ -40,6 +57,8 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     starts: int = 0
+    ports: tuple[int, ...] = ()
+    """TCP ports of the loopback address that it listens on."""
     held: bool = False
     """Killed on purpose and not to be started until released."""
     failures: int = field(default=0)
@@ -65,6 +84,14 @@ class Child:
     def running(self) -> bool:
         """Whether it lives."""
         return self.process is not None and self.process.poll() is None
+
+    @property
+    def ending(self) -> str:
+        """How it ended: ``exit code 1``, ``killed by signal 9``; empty while it runs or before it was started."""
+        code = self.process.poll() if self.process is not None else None
+        if code is None:
+            return ""
+        return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
     @property
     def identity(self) -> Identity | None:
@@ -111,10 +138,15 @@ def stop_in_order(children: Iterable[Child], timeout_s: float) -> None:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of the loopback address that nobody listens on now.
+
+    Never one that the kernel gives to outgoing connections: those may take it before its owner listens, or while it is started again.
+    Ports are tried one after the other from a point of this process's own, so that two that choose at the same time choose apart.
+    """
+    while True:
+        port = _PORTS[next(_turn) % len(_PORTS)]
+        if is_free(port):
+            return port
 
 
 def is_free(port: int) -> bool:
@@ -126,6 +158,28 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def holder_of(port: int) -> str:
+    """Who has TCP ``port`` now, for a message: ``nginx (process 77)``, or ``another process`` where the system does not tell."""
+    sockets = {f"socket:[{inode}]" for inode in _inodes_of(port)}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # another user's, or gone meanwhile
+            if any(str(handle.readlink()) in sockets for handle in (process / "fd").iterdir()):
+                return f"{(process / 'comm').read_text(encoding='utf-8').strip()} (process {process.name})"
+    return "another process"
+
+
+def _inodes_of(port: int) -> set[str]:
+    """The sockets on a local TCP port."""
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
+                fields = line.split()
+                if int(fields[1].rpartition(":")[2], 16) == port and fields[9] != "0":
+                    found.add(fields[9])
+    return found
 
 
 def identify(pid: int) -> Identity | None:

@@ -13,7 +13,8 @@ from services.chassis import mongo
 from services.chassis.settings import Settings
 from services.cli import world
 from services.cli.api import Api
-from services.cli.stack import RECORD
+from services.cli.processes import Identity, identify
+from services.cli.stack.folder import RECORD
 
 
 def _record(data: Path) -> dict[str, Any]:
@@ -26,12 +27,25 @@ def _record(data: Path) -> dict[str, Any]:
 
 def base_url(data: Path) -> str:
     """Where the gateway is: JISHI_BASE_URL, else what ``jishi up`` on this folder wrote down."""
-    found = os.environ.get("JISHI_BASE_URL") or str(_record(data).get("base_url", ""))
+    recorded = _record(data)
+    found = os.environ.get("JISHI_BASE_URL") or str(recorded.get("base_url", ""))
     if not found:
-        raise typer.BadParameter(
-            f"no stack runs on {data}; set JISHI_BASE_URL or start one with `jishi up --data {data}`"
-        )
+        raise _no_stack(data, "JISHI_BASE_URL")
+    if not os.environ.get("JISHI_BASE_URL") and _is_stopped(recorded):
+        raise typer.BadParameter(f"the stack on {data} is stopped; start it with `jishi up --data {data}`")
     return found
+
+
+def _no_stack(data: Path, variable: str) -> typer.BadParameter:
+    return typer.BadParameter(
+        f"no stack runs on {data}, nor has one; start one with `jishi up --data {data}`, name another folder (--data) or set {variable}"
+    )
+
+
+def _is_stopped(recorded: dict[str, Any]) -> bool:
+    """Whether none of the processes that were written down runs any more."""
+    children = recorded.get("children", {}).values()
+    return bool(children) and not any(identify(one[0]) == Identity(*one) for one in children)
 
 
 def bootstrap_secret(data: Path) -> str:
@@ -47,6 +61,11 @@ def admin(data: Path) -> Api:
     return api.as_caller(os.environ.get("JISHI_ADMIN_TOKEN") or world.first_admin(api, bootstrap_secret(data)))
 
 
+def shown(uri: str) -> str:
+    """An address without the password that it may hold."""
+    return uri.rsplit("@", maxsplit=1)[-1].removeprefix("mongodb://")
+
+
 @contextmanager
 def databases(data: Path) -> Iterator[tuple[mongo.Client, Settings]]:
     """A client of the stack's database server with its settings: from the environment where MONGO_URI is set, else as recorded.
@@ -55,7 +74,7 @@ def databases(data: Path) -> Iterator[tuple[mongo.Client, Settings]]:
     """
     recorded: dict[str, str] = {} if os.environ.get("MONGO_URI") else _record(data).get("environment", {})
     if not recorded and not os.environ.get("MONGO_URI"):
-        raise typer.BadParameter(f"no stack runs on {data}; set MONGO_URI or start one with `jishi up --data {data}`")
+        raise _no_stack(data, "MONGO_URI")
     known = {name: value for name, value in recorded.items() if name not in os.environ}
     os.environ.update(known)
     try:
@@ -68,7 +87,7 @@ def databases(data: Path) -> Iterator[tuple[mongo.Client, Settings]]:
         yield client, settings
     except mongo.AWAY as error:
         raise typer.BadParameter(
-            f"the database at {settings.mongo_uri} does not answer; is the stack running?"
+            f"the database at {shown(settings.mongo_uri)} does not answer; is the stack running? `jishi up --data {data}` starts it"
         ) from error
     finally:
         client.close()

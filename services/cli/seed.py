@@ -1,5 +1,6 @@
 """``jishi seed``: a small demo world, made through the API and written down as JSON."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -37,6 +38,16 @@ def _sown(api: Api, token: str) -> dict[str, Any]:
         "admin": {"token": token},
         "arbitrator": {"token": world.staff(admin, "arbitrator", "arbitrator")},
     }
+
+
+def check_place(out: Path) -> None:
+    """Make the folder of ``out``, so that no world is made whose credentials cannot be written. Raises OSError naming the path."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for path in (out.parent, out):
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, "cannot be written to", str(path))
+    if out.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder; name a file", str(out))
 
 
 def write(content: dict[str, Any], out: Path) -> None:

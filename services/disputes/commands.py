@@ -14,11 +14,15 @@ from services.disputes import model
 from services.disputes.model import Party, Rules, Step
 from services.disputes.store import Store
 
+TRIES: Final = 10
+"""How often an opening begins again because another one was faster."""
 WINDOWS: Final = ("merchant_answer", "buyer_escalation", "claim_window", "appeal_window")
 NUMBERS: Final = ("small_claim", "four_eyes", "cases_per_order", "text_characters", "evidence_pieces")
 
 CHANGING: Final = ("state", "refunded", "ruling", "evidence")
-"""What is shown of a case and changes, besides its timeline and its deadline."""
+"""What is shown of a case and changes, besides its deadline and what only grows."""
+GROWING: Final = {"timeline": "steps", "rejected_rulings": "rejections"}
+"""Lists of a case that only grow, and under which name a command remembers how long it left them."""
 
 
 class Orders(Protocol):
@@ -56,18 +60,30 @@ def party(speaker: Speaker) -> Party:
 def open_case(store: Store, orders: Orders, cause: Cause, buyer: Party, asked: Mapping[str, Any]) -> Outcome:
     """Open a case on an order of the buyer. ``asked``: order_id, kind, amount (fen, 0 = all that is left), reason.
 
-    Raises Refusal: NOT_FOUND, WRONG_STATE, INVALID_ARGUMENT, CONDITION_UNMET (window, too many cases), ALREADY_EXISTS (one is open).
+    Raises Refusal: NOT_FOUND, WRONG_STATE, INVALID_ARGUMENT, CONDITION_UNMET (window, too many cases), ALREADY_EXISTS (one is open),
+    VERSION_CONFLICT (others kept opening and closing cases on the order meanwhile).
     """
-    before = commit.created(store.cases, cause)
-    if before is not None:
-        return replace(before, document=as_told(before.document, _as_opened(before.document)))
+    for _ in range(TRIES):
+        before = commit.created(store.cases, cause)
+        if before is not None:
+            return replace(before, document=as_told(before.document, _as_opened(before.document)))
+        try:
+            made = _open(store, orders, cause, buyer, asked)
+            return replace(made, document=as_told(made.document, _as_opened(made.document)))
+        except Taken:  # another case took the number: what it refunds, and that it is open, are read again
+            continue
+    raise Refusal("VERSION_CONFLICT", "cases are opened on this order all the time; try again", retry_after_s=1)
+
+
+def _open(store: Store, orders: Orders, cause: Cause, buyer: Party, asked: Mapping[str, Any]) -> Outcome:
+    """Read, decide, insert under the next number of the order. Raises Taken where another case was faster."""
     now = clock.business()
     rules = rules_at(now)
     order = orders.order(asked["order_id"])
     earlier = store.cases_of_order(order["order_id"])
     for other in earlier:
         if "open_order" in other:  # also so that all that `earlier` refunded is known
-            raise _is_open(other["_id"])
+            raise Refusal("ALREADY_EXISTS", "a case is open on this order", info={"case_id": other["_id"]})
     step = Step(now, buyer.role, buyer.identity, asked["reason"])
     body = model.opened(order, earlier, asked["amount"], asked["kind"], rules, step)
     case = {
@@ -77,22 +93,12 @@ def open_case(store: Store, orders: Orders, cause: Cause, buyer: Party, asked: M
         "shop_id": order["shop_id"],
         "buyer_id": buyer.identity,
         "open_order": order["order_id"],
+        "number_in_order": f"{order['order_id']}/{len(earlier) + 1}",
         "opened_at": now,
         "order": snapshot(order),
         **body,
     }
-    try:
-        made = commit.create(
-            store.cases, case, cause, facts=(model.opened_fact(case),), due=now + rules.merchant_answer
-        )
-        return replace(made, document=as_told(made.document, _as_opened(made.document)))
-    except Taken as taken:
-        found = store.open_case_of(order["order_id"])
-        raise _is_open(found["_id"] if found else "") from taken
-
-
-def _is_open(case_id: str) -> Refusal:
-    return Refusal("ALREADY_EXISTS", "a case is open on this order", info={"case_id": case_id})
+    return commit.create(store.cases, case, cause, facts=(model.opened_fact(case),), due=now + rules.merchant_answer)
 
 
 def snapshot(order: Mapping[str, Any]) -> Document:
@@ -151,6 +157,16 @@ def confirm_ruling(store: Store, cause: Cause, second: Party, case_id: str) -> O
     return _act(store, cause, second, case_id, decide)
 
 
+def reject_ruling(store: Store, cause: Cause, second: Party, case_id: str, reason: str) -> Outcome:
+    """A second person disagrees with a large ruling; the case is ruled on again."""
+
+    def decide(case: Document) -> Change:
+        step = _step(second, reason)
+        return model.reject_ruling(case, step, rules_at(step.at))
+
+    return _act(store, cause, second, case_id, decide)
+
+
 def accept_ruling(store: Store, cause: Cause, party: Party, case_id: str) -> Outcome:
     """A party that lost gives up its appeal."""
     return _act(store, cause, party, case_id, lambda case: model.accept_ruling(case, _step(party)))
@@ -159,15 +175,17 @@ def accept_ruling(store: Store, cause: Cause, party: Party, case_id: str) -> Out
 def as_told(case: Document, left: Mapping[str, Any]) -> Document:
     """The case as one command left it (``_as_left``), whatever became of it: a repetition is answered the same."""
     kept = {name: value for name, value in case.items() if name not in (*CHANGING, "due_at")}
-    return {**kept, **left, "timeline": case["timeline"][: left["steps"]]}
+    grown = {name: case[name][: left.get(length, 0)] for name, length in GROWING.items() if name in case}
+    return {**kept, **left, **grown}
 
 
 def _as_left(case: Document, change: Change) -> Document:
-    """What a command remembers of the case after its ``change``; of the timeline, which only grows, its length."""
+    """What a command remembers of the case after its ``change``; of what only grows, the length."""
     after = {**case, **change.set}
     due = case.get("due_at") if isinstance(change.due, Keep) else change.due and clock.ms(change.due)
-    told: Document = {name: after[name] for name in CHANGING if name in after}
-    return {**told, "steps": len(case["timeline"]) + 1, "due_at": due}
+    told: Document = {name: after[name] for name in CHANGING if name in after and name not in change.unset}
+    lengths = {length: len(case.get(name, ())) + len(change.push.get(name, ())) for name, length in GROWING.items()}
+    return {**told, **lengths, "due_at": due}
 
 
 def _as_opened(case: Document) -> Document:

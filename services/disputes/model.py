@@ -14,7 +14,7 @@ from services.chassis.decisions import DONE, EARLY, KEEP, STALE, Change, Decisio
 from services.chassis.errors import Refusal, invalid, wrong_state
 
 Case = Mapping[str, Any]
-"""A case as stored: state, claim, refunded, ruling, timeline, parties; see store.py."""
+"""A case as stored: state, claim, refunded, ruling, rejected_rulings, timeline, parties; see store.py."""
 
 
 class State(StrEnum):
@@ -52,6 +52,7 @@ TABLE: Final[Mapping[tuple[State, str], frozenset[State]]] = {
     (State.PLATFORM_QUEUED, "withdraw"): frozenset({State.CLOSED_WITHDRAWN}),
     (State.PLATFORM_QUEUED, "rule"): frozenset({State.WAIT_SECOND_PERSON, State.ADJUDICATED, State.EXECUTING}),
     (State.WAIT_SECOND_PERSON, "confirm_ruling"): frozenset({State.ADJUDICATED, State.EXECUTING}),
+    (State.WAIT_SECOND_PERSON, "reject_ruling"): frozenset({State.PLATFORM_QUEUED}),
     (State.ADJUDICATED, "accept_ruling"): frozenset({State.ADJUDICATED, State.EXECUTING, State.CLOSED_REJECTED}),
     (State.ADJUDICATED, "overdue"): frozenset({State.EXECUTING, State.CLOSED_REJECTED}),
     (State.EXECUTING, "refunded"): frozenset({State.CLOSED_REFUND_FULL, State.CLOSED_REFUND_PARTIAL}),
@@ -221,11 +222,30 @@ def checked_ruling(case: Case, ruling: Mapping[str, Any], step: Step, rules: Rul
 
 def confirm_ruling(case: Case, step: Step, rules: Rules) -> Change:
     """A second person confirms a large ruling; the appeal window begins."""
+    ruling = _others_ruling(case, step)
+    return _adjudicated(case, "confirm_ruling", step, {**ruling, "confirmed_by": step.actor_id}, rules)
+
+
+def reject_ruling(case: Case, step: Step, rules: Rules) -> Change:
+    """The second person disagrees with a large ruling: it is kept aside with the reason, and the platform rules again."""
+    _check_text("reason", step.note, rules, "say why the ruling should be another one")
+    rejected = {
+        "ruling": _others_ruling(case, step),
+        "rejected_by": step.actor_id,
+        "rejected_at": step.at,
+        "reason": step.note,
+    }
+    moved = move(case, "reject_ruling", State.PLATFORM_QUEUED, step, due=None)
+    return replace(moved, unset=(*moved.unset, "ruling"), push={**moved.push, "rejected_rulings": [rejected]})
+
+
+def _others_ruling(case: Case, step: Step) -> dict[str, Any]:
+    """The ruling that waits for a second person. Raises Refusal PERMISSION_DENIED where the first person asks."""
     ruling = dict(case.get("ruling", {}))
     if case["state"] == State.WAIT_SECOND_PERSON and ruling["ruled_by"] == step.actor_id:
         message = "the second person must be another one than the first"
         raise Refusal("PERMISSION_DENIED", message, info={"rule": "four_eyes"})
-    return _adjudicated(case, "confirm_ruling", step, {**ruling, "confirmed_by": step.actor_id}, rules)
+    return ruling
 
 
 def losers(case: Case) -> frozenset[str]:

@@ -49,4 +49,4 @@ def shown(party: Party, case: Document) -> Document:
     ]
     ruling = {**case["ruling"], "ruled_by": "", "confirmed_by": ""} if "ruling" in case else None
     buyer_id = case["buyer_id"] if party.role == "buyer" else ""
-    return {**case, "timeline": timeline, "ruling": ruling, "buyer_id": buyer_id}
+    return {**case, "timeline": timeline, "ruling": ruling, "buyer_id": buyer_id, "rejected_rulings": []}

@@ -91,6 +91,13 @@ class DisputesService:
         outcome = commands.confirm_ruling(self._store, call.cause, commands.party(call.actor), request.case_id)
         return pb.ConfirmRulingResponse(case=told(call, outcome))
 
+    def RejectRuling(self, call: rpc.Call, request: pb.RejectRulingRequest) -> pb.RejectRulingResponse:
+        """A second person disagrees."""
+        outcome = commands.reject_ruling(
+            self._store, call.cause, commands.party(call.actor), request.case_id, request.reason
+        )
+        return pb.RejectRulingResponse(case=told(call, outcome))
+
     def AcceptRuling(self, call: rpc.Call, request: pb.AcceptRulingRequest) -> pb.AcceptRulingResponse:
         """The loser gives up the appeal."""
         outcome = commands.accept_ruling(self._store, call.cause, commands.party(call.actor), request.case_id)

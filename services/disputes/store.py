@@ -1,7 +1,8 @@
 """Collections of disputes.
 
 ``cases``: one document a case: ``_id`` (case id), order_id, checkout_id, shop_id, buyer_id, kind, state, claim, refunded (fen),
-ruling, timeline, order (snapshot), ``open_order`` (the order id while the case is open: at most one open case an order).
+ruling, rejected_rulings, timeline, order (snapshot), ``open_order`` (the order id while the case is open: at most one open case an order),
+``number_in_order`` (order id and the case's number in it, from 1: the count of an order's cases is exact however many open at once).
 """
 
 from datetime import datetime
@@ -15,6 +16,7 @@ COLLECTIONS: Final = (
         "cases",
         indexes=(
             Index(("open_order",), unique=True, sparse=True),
+            Index(("number_in_order",), unique=True, sparse=True),
             Index(("order_id",)),
             Index(("buyer_id", "-opened_at")),
             Index(("shop_id", "-opened_at")),
@@ -39,10 +41,6 @@ class Store:
     def case(self, case_id: str) -> Document | None:
         """One case."""
         return self.cases.find_one({"_id": case_id})
-
-    def open_case_of(self, order_id: str) -> Document | None:
-        """The case that is open on an order."""
-        return self.cases.find_one({"open_order": order_id})
 
     def cases_of_order(self, order_id: str) -> list[Document]:
         """The cases an order has had: ids, what they refunded (fen), and whether they are open (``open_order``)."""

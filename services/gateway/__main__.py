@@ -5,9 +5,9 @@ from typing import Final
 
 import uvicorn
 
-from services.chassis import logs, metrics, tracing
+from services.chassis import jwks, logs, metrics, tracing
 from services.chassis.settings import settings
-from services.gateway.app import create
+from services.gateway.app import GATEWAY, create
 
 DRAIN_S: Final = 15
 
@@ -18,6 +18,7 @@ def main() -> None:
     logs.configure(own, "gateway", "gateway")
     tracing.configure(own, "gateway", "gateway")
     metrics.serve(own, "gateway")
+    jwks.serve(own, GATEWAY)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(
             number, lambda *_: None

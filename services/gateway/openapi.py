@@ -12,6 +12,8 @@ from jishi.options.v1 import options_pb2
 
 from services.chassis import codec
 from services.chassis.errors import REASONS
+from services.chassis.rpc.contracts import DOWNLOAD, IMMUTABLE
+from services.gateway.downloads import PLACE
 from services.gateway.routes import Route
 from services.gateway.uploads import FILE, PIECE
 
@@ -26,6 +28,8 @@ _TYPES: Final[Mapping[int, Schema]] = {
     FieldDescriptor.CPPTYPE_FLOAT: {"type": "number"},
     FieldDescriptor.CPPTYPE_STRING: {"type": "string"},
 }
+BODILESS: Final = frozenset({"GET", "DELETE"})
+"""Verbs whose request is told in path and query only."""
 _MOMENT: Final = "google.protobuf.Timestamp"
 _PROBLEM: Final[Schema] = {
     "type": "object",
@@ -97,7 +101,7 @@ def _operation(route: Route, schemas: dict[str, Schema]) -> dict[str, Any]:
     }
     if rule.sandbox:
         operation["x-sandbox"] = True
-    if route.verb != "GET":
+    if route.verb not in BODILESS:
         operation["requestBody"] = _body(route, schemas)
     return operation
 
@@ -105,6 +109,9 @@ def _operation(route: Route, schemas: dict[str, Schema]) -> dict[str, Any]:
 def _success(route: Route, schemas: dict[str, Schema]) -> dict[str, Any]:
     if route.method.rule.body == "raw":
         return {"description": "What the sender of the notification expects."}
+    if route.method.rule.body in (DOWNLOAD, IMMUTABLE):
+        whole = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+        return {"description": "The file.", "content": whole}
     said = {"schema": _reference(route.method.response.DESCRIPTOR, schemas)}
     return {
         "description": comments().get(route.method.response.DESCRIPTOR.full_name, ""),
@@ -117,7 +124,9 @@ def _parameters(route: Route, schemas: dict[str, Schema]) -> list[Schema]:
     found = []
     for name, field in fields.items():
         where = "path" if name in route.parameters else "query"
-        if where == "path" or route.verb == "GET":
+        if route.method.rule.body == DOWNLOAD and name == PLACE:
+            continue
+        if where == "path" or route.verb in BODILESS:
             said = {"description": comments().get(field.full_name, "")}
             found.append(
                 {"name": name, "in": where, "required": where == "path", "schema": _schema(field, schemas), **said}

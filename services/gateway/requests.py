@@ -11,6 +11,7 @@ from services.chassis.errors import Refusal, invalid
 from services.gateway.routes import Route
 
 Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 BODY_LIMIT: Final = 4 * 2**20
@@ -35,6 +36,12 @@ def header(scope: Scope, name: bytes) -> str:
             text: str = value.decode("latin-1")
             return text
     return ""
+
+
+def has_already(scope: Scope, tag: str) -> bool:
+    """Whether ``If-None-Match`` names the strong ``tag``, alone or in a list, maybe as the weak one that a proxy made of it (RFC 9110)."""
+    asked = header(scope, b"if-none-match")
+    return bool(asked) and any(each.strip().removeprefix("W/") in (tag, "*") for each in asked.split(","))
 
 
 async def body_of(scope: Scope, receive: Receive, limit: int) -> bytes:

@@ -23,14 +23,21 @@ NAME: Final = "filename"
 PIECE: Final = "chunk"
 
 
-async def form_of(scope: Scope, receive: Receive) -> FormData:
+def limit_of(route: Route) -> int:
+    """Bytes a file of this route may have."""
+    return route.method.rule.file_limit or FILE_LIMIT
+
+
+async def form_of(route: Route, scope: Scope, receive: Receive) -> FormData:
     """The form, its file on disk. Raises Refusal UNSUPPORTED_MEDIA, TOO_LARGE (counted while it comes), UNREADABLE_BODY."""
+    limit = limit_of(route)
     if not header(scope, b"content-type").lower().startswith("multipart/form-data"):
-        raise Refusal("UNSUPPORTED_MEDIA", f"send multipart/form-data with the part {FILE!r}")
+        message = f"send multipart/form-data with the file in the part {FILE!r} (curl: -F {FILE}=@products.csv)"
+        raise Refusal("UNSUPPORTED_MEDIA", message)
     announced = header(scope, b"content-length")
-    if announced.isdecimal() and int(announced) > FILE_LIMIT + FORM_ALLOWANCE:
-        raise too_large(FILE_LIMIT)
-    parser = MultiPartParser(Headers(scope=scope), _pieces(receive), max_files=1, max_fields=FIELDS)
+    if announced.isdecimal() and int(announced) > limit + FORM_ALLOWANCE:
+        raise too_large(limit)
+    parser = MultiPartParser(Headers(scope=scope), _pieces(receive, limit), max_files=1, max_fields=FIELDS)
     try:
         return await parser.parse()
     except MultiPartException as error:
@@ -39,7 +46,7 @@ async def form_of(scope: Scope, receive: Receive) -> FormData:
         raise Refusal("UNREADABLE_BODY", "the form's Content-Type names no boundary") from error
 
 
-async def _pieces(receive: Receive) -> AsyncGenerator[bytes, None]:
+async def _pieces(receive: Receive, limit: int) -> AsyncGenerator[bytes, None]:
     size, more = 0, True
     while more:
         message = await receive()
@@ -47,8 +54,8 @@ async def _pieces(receive: Receive) -> AsyncGenerator[bytes, None]:
             raise Refusal("UNREADABLE_BODY", "the body ended too early")
         body: bytes = message.get("body", b"")
         size += len(body)
-        if size > FILE_LIMIT + FORM_ALLOWANCE:
-            raise too_large(FILE_LIMIT)
+        if size > limit + FORM_ALLOWANCE:
+            raise too_large(limit)
         more = message.get("more_body", False)
         yield body
     yield b""
@@ -58,9 +65,9 @@ def messages_of(route: Route, scope: Scope, path: list[str], form: FormData) -> 
     """First a message with the form's fields, then pieces of the file. Raises Refusal INVALID_ARGUMENT before the first is sent."""
     file = form.get(FILE)
     if not isinstance(file, UploadFile):
-        raise invalid(FILE, "the form must have the file in the part of this name")
-    if (file.size or 0) > FILE_LIMIT:
-        raise too_large(FILE_LIMIT)
+        raise invalid(FILE, f"send the file as the part of this name (curl: -F {FILE}=@products.csv)")
+    if (file.size or 0) > limit_of(route):
+        raise too_large(limit_of(route))
     values: dict[str, Any] = {name: value for name, value in form.multi_items() if name != FILE}
     if NAME in route.method.request.DESCRIPTOR.fields_by_name and file.filename:
         values.setdefault(NAME, file.filename)

@@ -7,10 +7,13 @@ from services.accounts.commands import credentials
 from services.accounts.commands.credentials import Given, House
 from services.chassis import commit, ids
 from services.chassis.commit import Cause, Outcome, Taken
-from services.chassis.errors import Refusal, invalid, not_found
+from services.chassis.errors import Refusal, Violation, invalid, not_found
+from services.chassis.mongo import Document
 from services.chassis.tokens import Caller
 
 APP_PREFIX = "app_"
+RENEWING = frozenset({"merchant", "buyer"})
+"""Kinds of callers who can get another token by themselves."""
 
 
 def bootstrap_admin(house: House, cause: Cause, known_secret: str, secret: str, name: str) -> tuple[str, Given]:
@@ -54,9 +57,7 @@ def issue(
 
 
 def _issue_to_account(house: House, cause: Cause, appid: str, secret: str, wanted: list[str], shop_id: str) -> Given:
-    account = house.store.account_by_appid(appid)
-    if account is None or not credentials.matches(account["secrets"], secret):
-        raise _bad_credentials()
+    account = _checked(house.store.account_by_appid(appid), secret)
     shop = house.store.shop_of(account["_id"])
     own = shop["_id"] if shop else ""
     if shop_id and shop_id != own:
@@ -68,9 +69,7 @@ def _issue_to_account(house: House, cause: Cause, appid: str, secret: str, wante
 
 
 def _issue_to_app(house: House, cause: Cause, client_id: str, secret: str, wanted: list[str], shop_id: str) -> Given:
-    app = house.store.app(client_id)
-    if app is None or not credentials.matches(app["secrets"], secret):
-        raise _bad_credentials()
+    _checked(house.store.app(client_id), secret)
     if not shop_id:
         raise invalid("shop_id", "an app names the shop that it wants to speak for")
     grant = house.store.grant(client_id, shop_id)
@@ -82,17 +81,26 @@ def _issue_to_app(house: House, cause: Cause, client_id: str, secret: str, wante
     )
 
 
-def _bad_credentials() -> Refusal:
-    return Refusal("INVALID_CREDENTIALS", "client_id and client_secret do not belong together")
+def _checked(known: Document | None, secret: str) -> Document:
+    """The account or app ``known`` whose secret this is. Raises Refusal INVALID_CREDENTIALS naming which of the two is wrong: client ids are public, as appids are."""
+    if known is None:
+        found = Violation("client_id", "no official account or app has this id")
+    elif not credentials.matches(known["secrets"], secret):
+        found = Violation("client_secret", "is not the secret of this client_id; it may have been replaced")
+    else:
+        return known
+    raise Refusal("INVALID_CREDENTIALS", "client_id and client_secret do not belong together", (found,))
 
 
 def revoke(house: House, cause: Cause, caller: Caller, token_id: str, subject: str) -> Outcome:
     """Revoke one token, or all tokens of a subject issued up to now; by default the caller's own.
 
-    Admins may revoke anybody's. Raises Refusal NOT_FOUND (no such token of the caller's), PERMISSION_DENIED, INVALID_ARGUMENT.
+    Admins may revoke anybody's. Staff must name whose: who has none left gets none again but from another admin. Raises Refusal NOT_FOUND (no such token of the caller's), PERMISSION_DENIED, INVALID_ARGUMENT.
     """
     if token_id and subject:
         raise invalid("subject", "name a token or a subject, not both")
+    if not (token_id or subject) and caller.kind not in RENEWING:
+        raise invalid("token_id", f"name the token, or as subject whose; to end all of your own say {caller.subject}")
     whose = subject or caller.subject
     if token_id:
         row = house.store.token(token_id)

@@ -91,6 +91,25 @@ def _unfollow(store: Store, cause: Cause, account_id: str, openids: list[str], *
     return answer
 
 
+def bulk_unmute(store: Store, cause: Cause, account_id: str, openids: Sequence[str]) -> tuple[Answer, bool]:
+    """Muted followers get broadcasts again, also those who left muted and may come back. Answers ({changed}, replayed)."""
+    wanted = _checked(openids)
+    return _once(store, cause, lambda: _unmute(store, cause, account_id, wanted))
+
+
+def _unmute(store: Store, cause: Cause, account_id: str, openids: list[str]) -> Answer:
+    muted = [row for row in store.followers_of(account_id, openids).values() if row["muted"]]
+    transaction = Transaction(store.database.client)
+    _move(store, transaction, account_id, muted, {"muted": False}, tagged=0)
+    ordinals = [row["ordinal"] for row in muted]
+    _touch_shards(
+        store, transaction, account_id, ordinals, lambda shard, part: {"muted": unpack(shard.get("muted")) - part}
+    )
+    answer = {"changed": len(muted)}
+    transaction.answer(store.database, cause, answer).commit()
+    return answer
+
+
 def _move(
     store: Store, transaction: Transaction, account_id: str, rows: list[Document], change: Document, *, tagged: int
 ) -> None:

@@ -1,10 +1,12 @@
-"""Imports: what a job says it did is what its chunks did, without a gap."""
+"""Imports: what a job says it did is what its chunks did, without a gap. Freight: no product has lost its template."""
 
 from collections.abc import Iterator
 from typing import Any, Final
 
 from services.catalog.model.chunks import OUTCOMES
+from services.catalog.model.freight import ACTIVE, template_key
 from services.catalog.model.imports import RUN, chunk_id
+from services.catalog.model.products import State
 from services.chassis.mongo import Document
 from services.cli.audit.report import Finding, compared
 from services.cli.audit.world import Check, World, batches, by_id, scan
@@ -35,4 +37,25 @@ def _chunks(world: World, job: Document) -> Iterator[Document]:
         yield from (found[identity] for identity in ids if identity in found)
 
 
-CHECKS: Final[tuple[Check, ...]] = (imports,)
+def freight(world: World) -> Iterator[Finding]:
+    """Every product that travels by a freight template: its shop has the template, and the product is found by it."""
+    catalog = world.database("catalog")
+    fields = ("shop_id", "state", "freight_key", "listing.freight")
+    for batch in batches(row for row in scan(catalog, "products", fields) if _uses_template(row)):
+        wanted = {
+            row["_id"]: template_key(row["shop_id"], row["listing"]["freight"].get("template_id", 0)) for row in batch
+        }
+        there = by_id(catalog, "freight_templates", wanted.values(), ("state",))
+        for row in batch:
+            key = wanted[row["_id"]]
+            expected = {"key": key, "template": ACTIVE}
+            found = {"key": row.get("freight_key"), "template": there.get(key, {}).get("state")}
+            yield compared(f"product {row['_id']}", expected, found)
+
+
+def _uses_template(row: Document) -> bool:
+    said = "template_id" in row["listing"]["freight"] or "freight_key" in row
+    return said and row["state"] != State.DELETED
+
+
+CHECKS: Final[tuple[Check, ...]] = (imports, freight)

@@ -24,7 +24,7 @@ def command(
     """Prove from the data of all services that nothing was lost or invented; exits 1 on any violation."""
     from services.cli.audit.database import opened
     from services.cli.audit.run import audit
-    from services.cli.stack import StackError
+    from services.cli.stack.folder import StackError
 
     errors = Console(stderr=True, highlight=False)
     try:
@@ -33,7 +33,7 @@ def command(
                 settings, wait_s=wait, stopped=stopped, progress=lambda name: status.update(f"checking {name}")
             )
     except StackError as error:
-        errors.print(f"jishi audit: {error}", markup=False)
+        errors.print(f"jishi audit: {error}", markup=False, soft_wrap=True)
         raise typer.Exit(2) from error
     if as_json:
         print(json.dumps(report.as_json(), ensure_ascii=False, indent=1))

@@ -13,9 +13,9 @@ from services.chassis import clock, mongo
 from services.chassis.settings import Settings
 from services.cli import running
 from services.cli.processes import LOOPBACK, Child, free_port, stop_in_order
-from services.cli.stack import DATABASE, StackError, database_command
+from services.cli.stack.folder import DATABASE, StackError, database_command
 
-START_WITHIN_S: Final = 60.0
+START_WITHIN_S: Final = 120.0
 STOP_WITHIN_S: Final = 20.0
 
 
@@ -35,7 +35,7 @@ def opened(data: Path) -> Iterator[tuple[Settings, bool]]:
         lock = _taken(data) if is_own else None
         if lock is None:  # somebody else's database, or a running stack's
             if not _answers(client):
-                where = settings.mongo_uri.rsplit("@", maxsplit=1)[-1]
+                where = running.shown(settings.mongo_uri)
                 message = f"no database answers at {where}; set MONGO_URI, or name a stack's data folder with --data"
                 raise NothingToAuditError(message)
             yield settings, False

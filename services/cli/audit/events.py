@@ -13,8 +13,9 @@ from typing import Any, Final
 from services.chassis import clock, events, subscriptions
 from services.chassis.decisions import Verdict
 from services.chassis.events import Event, UndecodableError
-from services.chassis.mongo import Collection, Database, Document
+from services.chassis.mongo import LETTERS, Collection, Database, Document
 from services.chassis.reacting import Worker
+from services.chassis.relay import logged_in
 from services.chassis.settings import SERVICES
 from services.chassis.subscriptions import Subscription
 from services.cli.audit.report import Finding, Pair, Wrong, compared, wrong_unless
@@ -50,14 +51,16 @@ class Log:
     def decided(self, world: World) -> Iterator[Finding]:
         """Every logged event is done or stale for every handler that listens to its type, and somebody listens."""
         for service in SERVICES:
-            for row in scan(world.database(service), "event_log", ("envelope",)):
-                yield from self._ask(world, row)
+            sent = {"sent_at": {"$exists": True}}
+            for row in scan(world.database(service), "event_log", ("envelope", "outbox"), sent):
+                for envelope in logged_in(row):
+                    yield from self._ask(world, envelope)
 
-    def _ask(self, world: World, row: Document) -> Iterator[Finding]:
+    def _ask(self, world: World, envelope: events.Envelope) -> Iterator[Finding]:
         try:
-            event = events.unpack(row["envelope"])
+            event = events.unpack(envelope)
         except UndecodableError as error:
-            yield Wrong(f"event {row['_id']}", "an event we know", error)
+            yield Wrong(f"event {envelope.get('id')}", "an event we know", error)
             return
         listeners = self._listeners.get(event.type, ())
         if not listeners:
@@ -142,8 +145,10 @@ def outboxes(world: World) -> Iterator[Finding]:
     """No document holds an event that was not sent."""
     for service, collection in _collections("emits"):
         rows = world.database(service)[collection]
-        waiting = {"outbox_at": {"$gt": 0, "$lt": FAR_MS}}
-        for query in (waiting, {"outbox.0": {"$exists": True}, "outbox_at": {"$exists": False}}):
+        queries: list[Document] = [{"outbox_at": {"$gt": 0, "$lt": FAR_MS}}]
+        if collection != LETTERS.name:  # a letter that was sent keeps its events: it is the log
+            queries.append({"outbox.0": {"$exists": True}, "outbox_at": {"$exists": False}})
+        for query in queries:
             for document in rows.find(query, {"outbox": 1}):
                 found = f"{len(document.get('outbox', ()))} events not sent"
                 yield Wrong(f"{service}.{collection} {document['_id']}", "an empty outbox", found)

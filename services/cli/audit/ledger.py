@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from services.chassis import money
 from services.chassis.mongo import Database
 from services.cli.audit.report import Finding, Wrong, compared, wrong_unless
 from services.cli.audit.sheet import Sheet
@@ -12,8 +13,12 @@ from services.payments.model import ledger
 
 TAKEN: Final = ("paid", "returned")
 """States of an attempt whose money the channel collected."""
-OWED_TO_US: Final = ("shop:receivable", "channel:clearing", "bank:clearing", "platform:indemnity")
-"""Kinds of accounts whose balance is never above zero; all others are never below."""
+OWED_TO_US: Final = ("shop:receivable", "platform:indemnity")
+"""Kinds of accounts whose balance is never above zero; all others but the clearing ones are never below."""
+STORED: Final = ("order:", "shop:", "redpack:", "buyer:", "share:")
+"""Beginnings of accounts whose balance a document holds."""
+CLEARING: Final = (ledger.CLEARING, ledger.BANK)
+"""What the channel and the bank hold for the house: one may be above zero by what the other is below, as long as money is moved between them."""
 
 
 # ----------------------------------------------------------------------------------------------------------------- the journal
@@ -32,7 +37,7 @@ def balances(world: World) -> Iterator[Finding]:
     payments = world.database("payments")
     with Sheet() as sheet:
         for account, currency, amount in _postings(payments):
-            if account.startswith(("order:", "shop:")):
+            if account.startswith(STORED):
                 sheet.expect(f"{account} {currency}", amount)
         for payable in scan(payments, "payables", ("shares", "currency")):
             for share in payable["shares"]:
@@ -42,10 +47,26 @@ def balances(world: World) -> Iterator[Finding]:
             currencies[shop["_id"]] = shop["currency"]
             for account, amount in _stored(shop):
                 sheet.find(f"{account} {shop['currency']}", amount)
+        for account, currency, amount in _beside(payments):
+            sheet.find(f"{account} {currency}", amount)
         for credit in scan(payments, "credits", (), {"waiting": {"$exists": True}}):
             currency = currencies.get(credit["shop_id"], "")
             sheet.find(f"{_pocket(credit)} {currency}", credit["amount"])
         yield from sheet.findings()
+
+
+def _beside(payments: Database) -> Iterator[tuple[str, str, int]]:
+    """(account, currency, amount) of what rows beside the shops' balances hold."""
+    for row in scan(payments, "packets", ("currency", "left")):
+        yield ledger.packet(row["_id"]), row["currency"], row["left"]
+    for row in scan(payments, "sharings", ("currency", "frozen")):
+        yield ledger.frozen(row["_id"]), row["currency"], row["frozen"]
+    for row in scan(payments, "wallets", ("currency", "balance")):
+        yield ledger.wallet(row["_id"]), row["currency"], row["balance"]
+    for row in scan(payments, "withdrawals", ("shop_id", "currency", "amount"), {"open": {"$exists": True}}):
+        yield ledger.withdrawing(row["shop_id"]), row["currency"], row["amount"]
+    for row in scan(payments, "maturing", ("shop_id", "currency", "amount"), {"waiting": {"$exists": True}}):
+        yield ledger.pending(row["shop_id"]), row["currency"], row["amount"]
 
 
 def _stored(shop: Mapping[str, Any]) -> list[tuple[str, int]]:
@@ -66,14 +87,19 @@ def _pocket(credit: Mapping[str, Any]) -> str:
 
 
 def signs(world: World) -> Iterator[Finding]:
-    """No account is on the wrong side of zero; nothing is left in suspense."""
+    """No account is on the wrong side of zero; in suspense is what reconciliation put there and nobody has resolved."""
+    payments = world.database("payments")
     with Sheet() as sheet:
-        for account, currency, amount in _postings(world.database("payments")):
+        for account, currency, amount in _postings(payments):
             sheet.find(f"{account} {currency}", amount)
-        for key, _, balance in sheet.rows():
+        for one in scan(payments, "differences", ("amount", "currency"), {"state": "open"}):
+            sheet.expect(f"{ledger.SUSPENSE} {one['currency']}", one["amount"])
+        for key, expected, balance in sheet.rows():
             kind = ledger.kind_of(key.rpartition(" ")[0])
+            if kind in CLEARING:
+                continue
             if kind == ledger.SUSPENSE:
-                yield compared(key, 0, balance)
+                yield compared(key, expected, balance)
             elif kind in OWED_TO_US:
                 yield wrong_unless(balance <= 0, key, "at most 0", balance)
             else:
@@ -90,7 +116,7 @@ def _postings(payments: Database) -> Iterator[tuple[str, str, int]]:
 
 
 def collected(world: World) -> Iterator[Finding]:
-    """Every success of the channel is in the journal once: collected into escrow, or booked in to be returned."""
+    """Every success that the channel told us of is in the journal once: collected into escrow, or booked in to be returned."""
     payments = world.database("payments")
     with Sheet() as sheet:
         for payable in scan(payments, "payables", ("payments",)):
@@ -99,7 +125,7 @@ def collected(world: World) -> Iterator[Finding]:
                     sheet.expect(one["transaction_id"], one["amount"])
         for entry in scan(payments, "entries", ("kind", "postings")):
             if entry["kind"] in ("collect", "return"):
-                sheet.find(entry["_id"].partition(":")[2], -_moved(entry, ledger.CLEARING))
+                sheet.find(entry["_id"].partition(":")[2], -_outside(entry))
         yield from sheet.findings()
 
 
@@ -153,11 +179,28 @@ def escrow(world: World) -> Iterator[Finding]:
             yield compared(f"order {order['_id']} ({order['state']})", 0, left)
 
 
+def commissions(world: World) -> Iterator[Finding]:
+    """Every settlement: the platform's fee is the rate frozen at the sale, of the goods' part of what was settled."""
+    fields = ("goods_amount", "amount", "commission_bp")
+    settled = (entry for entry in scan(world.database("payments"), "entries") if entry["kind"] == "settle")
+    for batch in batches(settled):
+        orders = by_id(world.database("orders"), "orders", [entry["_id"].partition(":")[2] for entry in batch], fields)
+        for entry in batch:
+            order = orders.get(entry["_id"].partition(":")[2])
+            if order is None:
+                yield Wrong(entry["_id"], "an order", None)
+                continue
+            goods = min(order["goods_amount"], order["amount"])
+            left = -_moved(entry, ledger.escrow(order["_id"]))
+            owed = money.share(left * goods // order["amount"], order["commission_bp"])
+            yield compared(f"order {order['_id']} (fee)", owed, _moved(entry, ledger.FEE))
+
+
 # ------------------------------------------------------------------------------------------------------------- refunds, holds
 
 
 def refunds(world: World) -> Iterator[Finding]:
-    """Every refund has exactly one entry, which gives exactly its amount back through the channel."""
+    """Every refund has exactly one entry, which gives exactly its amount back through the channel or into the wallet."""
     payments = world.database("payments")
     with Sheet() as amounts, Sheet() as times:
         for refund in scan(payments, "refunds", ("amount",)):
@@ -166,7 +209,7 @@ def refunds(world: World) -> Iterator[Finding]:
         for entry in scan(payments, "entries", ("kind", "postings", "refs")):
             if entry["kind"] == "refund":
                 number = entry["_id"].partition(":")[2]
-                amounts.find(number, _moved(entry, ledger.CLEARING))
+                amounts.find(number, _outside(entry))
                 times.find(number, 1)
         yield from amounts.findings()
         yield from (finding for finding in times.findings() if finding is not None)
@@ -203,6 +246,12 @@ def holds(world: World) -> Iterator[Finding]:
                 yield compared(f"case {case_id}", 0, held)
 
 
+def _outside(entry: Mapping[str, Any]) -> int:
+    """What an entry gives to buyers: at the channel, or into their wallets."""
+    given = [one for one in entry["postings"] if one["account"] == ledger.CLEARING or one["kind"] == "buyer:wallet"]
+    return sum(posting["amount"] for posting in given)
+
+
 def _moved(entry: Mapping[str, Any], account: str) -> int:
     return sum(posting["amount"] for posting in entry["postings"] if posting["account"] == account)
 
@@ -215,6 +264,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     payables,
     shares,
     escrow,
+    commissions,
     refunds,
     refunded,
     holds,

@@ -6,16 +6,24 @@ from typing import Any, Final
 from services.cli.audit.report import Finding, Wrong, compared
 from services.cli.audit.world import Check, World, batches, by_id, scan
 from services.disputes import model as disputes
+from services.orders.model import parcels, pricing
+from services.orders.model.deadlines import next_due
 from services.orders.model.order import TIMELINE_KEPT
 from services.orders.model.states import TABLE, CheckoutState, Move, State
 
 MOVES: Final[Mapping[str, frozenset[Move]]] = {
     "paid": frozenset({Move.PAY}),
     "shipped": frozenset({Move.SHIP}),
-    "completed": frozenset({Move.CONFIRM, Move.AUTO_CONFIRM}),
-    "closed": frozenset({Move.CANCEL, Move.EXPIRE, Move.RUN_OUT, Move.REFUND}),
+    "completed": frozenset({Move.CONFIRM, Move.AUTO_CONFIRM, Move.USED}),
+    "closed": frozenset({Move.CANCEL, Move.EXPIRE, Move.RUN_OUT, Move.MISS, Move.REFUND, Move.LAPSE}),
 }
 """Lines of the timeline that change the state, and by which moves they may."""
+WAITED_BY: Final = (
+    *("state", "in_dispute", "pay_by", "ship_by", "late_shipment", "first_sent_at", "auto_confirm_at", "terms"),
+    *("vouchers_until", "redemptions", "parcels.script", "lines.fulfilment", "lines.quantity", "lines.ship_by"),
+    *("line_refunds.line", "line_refunds.quantity"),
+)
+"""What of an order tells when time moves it."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------- states
@@ -46,34 +54,68 @@ def reached(timeline: list[Mapping[str, Any]]) -> str:
 
 def timers(world: World) -> Iterator[Finding]:
     """Every order that time must move on has its timer set."""
-    fields = ("state", "in_dispute", "due_at")
-    for order in scan(world.database("orders"), "orders", fields):
-        waits = order["state"] == State.AWAITING_PAYMENT or (
-            order["state"] == State.SHIPPED and not order["in_dispute"]
-        )
-        if waits:
-            yield compared(
-                f"order {order['_id']} ({order['state']})", "a timer", "a timer" if order.get("due_at") else "none"
-            )
+    for order in scan(world.database("orders"), "orders", (*WAITED_BY, "due_at")):
+        if next_due(order) is not None:
+            subject = f"order {order['_id']} ({order['state']})"
+            yield compared(subject, "a timer", "a timer" if order.get("due_at") else "none")
+
+
+def sent(world: World) -> Iterator[Finding]:
+    """Every order: no more of a line in its parcels than was bought; of one that was shipped nothing is left to send."""
+    fields = ("lines", "parcels", "shipped_at")
+    for order in scan(world.database("orders"), "orders", fields, {"parcels.0": {"$exists": True}}):
+        subject = f"order {order['_id']}"
+        numbers = [parcel["parcel"] for parcel in order["parcels"]]
+        yield compared(f"parcels of {subject}", list(range(1, len(numbers) + 1)), numbers)
+        packed = dict.fromkeys(range(1, len(order["lines"]) + 1), 0)
+        for line in (line for parcel in order["parcels"] for line in parcel["lines"]):
+            packed[line["line"]] = packed.get(line["line"], 0) + line["quantity"]
+        most = [min(packed[number], line["quantity"]) for number, line in enumerate(order["lines"], 1)]
+        yield compared(f"what was sent of {subject}", most, list(packed.values()))
+        if order.get("shipped_at"):
+            yield compared(f"what is left of {subject}", {}, parcels.left(order))
+
+
+def vouchers(world: World) -> Iterator[Finding]:
+    """Every order of vouchers: each code redeemed at most once, none that it does not have; completed only when one was."""
+    fields = ("lines", "redemptions", "state", "vouchers_until")
+    for order in scan(world.database("orders"), "orders", fields, {"vouchers_until": {"$exists": True}}):
+        numbers = [row["voucher"] for row in order.get("redemptions", ())]
+        bought = sum(line["quantity"] for line in order["lines"])
+        known = sorted({number for number in numbers if 0 < number <= bought})
+        yield compared(f"vouchers of order {order['_id']}", known, sorted(numbers))
+        if order["state"] == State.COMPLETED and not numbers:
+            yield Wrong(f"order {order['_id']}", "a redeemed voucher", "none")
 
 
 # --------------------------------------------------------------------------------------------------------------------- amounts
 
 
 def checkouts(world: World) -> Iterator[Finding]:
-    """Every placed checkout: its shares are its orders, and add up to its amount."""
+    """Every placed checkout: its shares are its orders as they were placed, and add up to its amount."""
     orders = world.database("orders")
     placed = {"state": CheckoutState.PLACED.value}
     for batch in batches(scan(orders, "checkouts", ("shares", "amount"), placed)):
         query = {"checkout_id": {"$in": [row["_id"] for row in batch]}}
         children: dict[str, dict[str, int]] = {}
-        for order in scan(orders, "orders", ("checkout_id", "amount"), query):
-            children.setdefault(order["checkout_id"], {})[order["_id"]] = order["amount"]
+        for order in scan(orders, "orders", ("checkout_id", "amount", "discounts"), query):
+            later = sum(row["amount"] for row in order["discounts"] if row["kind"] in pricing.LATER)
+            children.setdefault(order["checkout_id"], {})[order["_id"]] = order["amount"] + later
         for row in batch:
             shares = {share["order_id"]: share["amount"] for share in row["shares"]}
             subject = f"checkout {row['_id']}"
             found = children.get(row["_id"], {})
             yield compared(subject, shares, found) or compared(subject, row["amount"], sum(found.values()))
+
+
+def origins(world: World) -> Iterator[Finding]:
+    """Every order has the checkout by which it was placed."""
+    orders = world.database("orders")
+    for batch in batches(scan(orders, "orders", ("checkout_id",))):
+        known = by_id(orders, "checkouts", [order["checkout_id"] for order in batch], ("state",))
+        for order in batch:
+            there = order["checkout_id"] if order["checkout_id"] in known else "none"
+            yield compared(f"checkout of order {order['_id']}", order["checkout_id"], there)
 
 
 def payments(world: World) -> Iterator[Finding]:
@@ -174,7 +216,10 @@ def known_cases(world: World) -> Iterator[Finding]:
 CHECKS: Final[tuple[Check, ...]] = (
     states,
     timers,
+    sent,
+    vouchers,
     checkouts,
+    origins,
     payments,
     refunds,
     overlays,

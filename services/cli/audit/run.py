@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from services.chassis import mongo, presence, subscriptions
 from services.chassis.settings import SERVICES, Settings
-from services.cli.audit import broadcast, catalog, events, ledger, orders, stock
+from services.cli.audit import bills, broadcast, catalog, events, ledger, orders, seal, stock
 from services.cli.audit.report import WAIT_S, Checked, Finding, Report, Wrong
 from services.cli.audit.world import Check, World, name_of, seen
 
@@ -13,6 +13,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     *stock.CHECKS,
     *catalog.CHECKS,
     *ledger.CHECKS,
+    *seal.CHECKS,
+    *bills.CHECKS,
     *orders.CHECKS,
     *broadcast.CHECKS,
     *events.CHECKS,

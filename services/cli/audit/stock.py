@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from services.catalog.model import stock
+from services.catalog.model import windows as sale_windows
 from services.cli.audit.report import Finding, Wrong, compared
 from services.cli.audit.sheet import Sheet
 from services.cli.audit.world import Check, World, batches, by_id, scan
-from services.orders.model.states import CheckoutState, State
+from services.orders.model.states import State
 
 
 def on_hand(world: World) -> Iterator[Finding]:
@@ -24,6 +25,16 @@ def on_hand(world: World) -> Iterator[Finding]:
             for movement in chunk["movements"]:
                 sheet.expect(movement["sku_id"], movement["delta"])
         yield from sheet.findings()
+
+
+def products(world: World) -> Iterator[Finding]:
+    """Every SKU that is kept belongs to a product that is there, deleted ones included."""
+    catalog = world.database("catalog")
+    for batch in batches(scan(catalog, "stock", ("product_id",))):
+        known = by_id(catalog, "products", {row["product_id"] for row in batch}, ("state",))
+        for row in batch:
+            there = row["product_id"] if row["product_id"] in known else "none"
+            yield compared(f"product of SKU {row['_id']}", row["product_id"], there)
 
 
 def reserved(world: World) -> Iterator[Finding]:
@@ -66,8 +77,9 @@ def movements(world: World) -> Iterator[Finding]:
                             sheet.expect(f"{kind}:{order_id}:{sku_id}", quantity if kind == "returned" else -quantity)
         for row in scan(catalog, "movements", ("kind", "ref", "movements")):
             if row["kind"] in ("sold", "returned"):
-                for movement in row["movements"]:
-                    sheet.find(f"{row['kind']}:{row['ref']}:{movement['sku_id']}", movement["delta"])
+                for movement in row["movements"]:  # what was sold stands with that of other orders
+                    ref = movement.get("ref") or row["ref"]
+                    sheet.find(f"{row['kind']}:{ref}:{movement['sku_id']}", movement["delta"])
         yield from sheet.findings()
 
 
@@ -78,7 +90,7 @@ def _orders_of(orders: Any, checkout_ids: list[str]) -> dict[tuple[str, str], st
 
 def sold(world: World) -> Iterator[Finding]:
     """Every order: its part of the reservation is where the order is (held, sold, released, returned, failed)."""
-    fields = ("checkout_id", "shop_id", "state", "paid", "close_reason", "shipped_at")
+    fields = ("checkout_id", "shop_id", "state", "paid", "close_reason", "shipped_at", "first_sent_at")
     for batch in batches(scan(world.database("orders"), "orders", fields)):
         ids = [order["checkout_id"] for order in batch]
         reservations = by_id(world.database("catalog"), "reservations", ids, ("parts",))
@@ -97,35 +109,65 @@ def expected_part(order: Mapping[str, Any]) -> str:
         return stock.RELEASED
     if order["close_reason"] == "out_of_stock":
         return stock.FAILED
-    return stock.SOLD if order.get("shipped_at") else stock.RETURNED
+    sent = order.get("first_sent_at") or order.get("shipped_at")
+    return stock.SOLD if sent else stock.RETURNED
 
 
 def owned(world: World) -> Iterator[Finding]:
     """Every reservation that holds or has sold goods belongs to an order, or to a checkout that is being placed."""
     orders = world.database("orders")
+    placing = {
+        each["_id"]
+        for row in scan(orders, "placings", ("placings._id",), {"due_at": {"$exists": True}})
+        for each in row["placings"]
+    }
     for batch in batches(scan(world.database("catalog"), "reservations", ("parts",))):
-        ids = [reservation["_id"] for reservation in batch]
-        known = _orders_of(orders, ids)
-        checkouts = by_id(orders, "checkouts", ids, ("state",))
+        known = _orders_of(orders, [reservation["_id"] for reservation in batch])
         for reservation in batch:
-            placing = checkouts.get(reservation["_id"], {}).get("state") == CheckoutState.PLACING
+            waits = reservation["_id"] in placing
             for shop_id, part in reservation["parts"].items():
-                if part in (stock.HELD, stock.SOLD) and not (placing and part == stock.HELD):
+                if part in (stock.HELD, stock.SOLD) and not (waits and part == stock.HELD):
                     there = "an order" if (reservation["_id"], shop_id) in known else "none"
                     yield compared(f"{part} for checkout {reservation['_id']}, shop {shop_id}", "an order", there)
 
 
 def limits(world: World) -> Iterator[Finding]:
-    """Every buyer: what counts against a product's buy limit = what is held or was bought and kept."""
+    """Every buyer: what counts against the limit of a product or a sale window = what is held or was bought and kept."""
     catalog = world.database("catalog")
     with Sheet() as sheet:
         for row in scan(catalog, "purchases", ("quantity",)):
             sheet.find(row["_id"], row["quantity"])
         for reservation in scan(catalog, "reservations", ("lines", "parts", "buyer_id")):
             kept = [shop_id for shop_id, part in reservation["parts"].items() if part in (stock.HELD, stock.SOLD)]
-            for product_id, quantity in stock.limited(stock.lines_of(reservation, kept)).items():
-                sheet.expect(f"{product_id}:{reservation['buyer_id']}", quantity)
+            for key, quantity in stock.limited(stock.lines_of(reservation, kept)).items():
+                sheet.expect(stock.purchase_id(key, reservation["buyer_id"]), quantity)
         yield from sheet.findings()
 
 
-CHECKS: Final[tuple[Check, ...]] = (on_hand, reserved, available, movements, sold, owned, limits)
+def windows(world: World) -> Iterator[Finding]:
+    """Every SKU of a sale window: what is held or was bought and kept = taken, and no more than its quantity."""
+    catalog = world.database("catalog")
+    with Sheet() as sheet:
+        for row in scan(catalog, "window_units", ("quantity", "taken", "left")):
+            if min(row["taken"], row["left"]) < 0:
+                yield Wrong(row["_id"], "nothing below 0", {name: row[name] for name in ("taken", "left")})
+            yield compared(row["_id"], row["quantity"], row["taken"] + row["left"])
+            sheet.find(row["_id"], row["taken"])
+        for reservation in scan(catalog, "reservations", ("lines", "parts")):
+            kept = [shop_id for shop_id, part in reservation["parts"].items() if part in (stock.HELD, stock.SOLD)]
+            for unit, quantity in sale_windows.units_wanted(stock.lines_of(reservation, kept)).items():
+                sheet.expect(unit, quantity)
+        yield from sheet.findings()
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    on_hand,
+    products,
+    reserved,
+    available,
+    movements,
+    sold,
+    owned,
+    limits,
+    windows,
+)

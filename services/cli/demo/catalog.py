@@ -83,7 +83,7 @@ def run(story: Story, path: Path, *, dry_run: bool = False) -> dict[str, Any]:
             nonlocal seen
             done = sum(job[name] for name in ("created", "updated", "unchanged", "failed"))
             share = done / job["total"] if job["total"] else 0.0
-            advance(share - seen)  # type: ignore[arg-type]
+            advance(share - seen)  # type: ignore[arg-type]  # rich takes floats
             seen = share
 
         return imports.watch(shop, imports.upload(shop, path, dry_run=dry_run), tell_progress)

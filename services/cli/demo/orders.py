@@ -50,6 +50,9 @@ def two_shops(story: Story, tea: Goods, cup: Goods, shirt: Goods) -> None:
     story.until(tea.stock, lambda sku: (sku["on_hand"], sku["reserved"]) == (198, 0), "the tea to be sold")
     stranger = story.buyer(1).ask("GET", f"/v1/checkouts/{checkout['checkout_id']}")
     expect.refused(stranger, "NOT_FOUND", "another buyer's checkout")
+    entries = story.admin.get("/v1/ledger/entries", ref=checkout["checkout_id"])["entries"]
+    expect.equal([entry["kind"] for entry in entries], ["collect"], "a payment that was told twice is collected once")
+    expect.equal(trade.refunds(buyer, checkout["checkout_id"]), [], "and nothing of it goes back")
     for order in checkout["orders"]:
         complete(story, buyer, order["order_id"], order["seller"]["shop_id"])
     story.figure("one checkout of two shops, fen", checkout["amount"])

@@ -113,12 +113,17 @@ def report(story: Story, console: Console) -> None:
 
 
 def audit(stack: Stack, console: Console) -> bool:
-    """``jishi audit`` as anybody would run it; answers whether it found nothing."""
-    command = [sys.executable, "-m", "services.cli.main", "audit", "--data", str(stack.data)]
+    """``jishi audit`` and ``jishi search check`` as anybody would run them; answers whether they found nothing."""
     environment = {**os.environ, "COLUMNS": str(max(console.width, 140))}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=AUDIT_WITHIN_S, env=environment)
-    console.print(done.stdout + done.stderr, markup=False, highlight=False, soft_wrap=True)
-    return done.returncode == 0
+    clean = True
+    for words in (("audit",), ("search", "check")):
+        command = [sys.executable, "-m", "services.cli.main", *words, "--data", str(stack.data)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=AUDIT_WITHIN_S, env=environment
+        )
+        console.print(done.stdout + done.stderr, markup=False, highlight=False, soft_wrap=True)
+        clean = clean and done.returncode == 0
+    return clean
 
 
 def show_logs(stack: Stack, console: Console) -> None:

@@ -5,7 +5,6 @@ that is killed takes its children with it, and the next start on the same folder
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import sys
@@ -15,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGKILL
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import httpx
 from pymongo import MongoClient
@@ -23,31 +22,15 @@ from pymongo.errors import PyMongoError
 
 from services.accounts.store.installation import BOOTSTRAP_FILE, once
 from services.chassis import clock, ids, mongo
-from services.chassis.settings import MEMORY_BROKER, SERVICES, Settings
-from services.cli.processes import LOOPBACK, Child, Identity, free_port, is_free, kill_orphans, stop_in_order
+from services.chassis.settings import MEMORY_BROKER, Settings
+from services.cli.processes import Child, stop_in_order
+from services.cli.stack.addresses import SERVERS, Addresses, choose, server_name
+from services.cli.stack.backends import check_backends
+from services.cli.stack.folder import DATABASE, Folder, StackError, database_command
+from services.cli.stack.watch import DEATHS_BORNE, Journal, Watch, logs
 
-START_WITHIN_S: Final = 60.0
+START_WITHIN_S: Final = 120.0
 STOP_WITHIN_S: Final = 20.0
-LOOK_EVERY_S: Final = 0.1
-HEALTHY_AFTER_S: Final = 20.0
-LONGEST_PAUSE_S: Final = 5.0
-DEATHS_BORNE: Final = 4
-DATABASE: Final = "database"
-RECORD: Final = "stack.json"
-_EXECUTABLE: Final = Path(sys.executable).parent / "secantusd-py"
-
-
-class StackError(RuntimeError):
-    """The stack cannot start; the message says why and where to look."""
-
-
-def database_command(data: Path, port: int) -> list[str]:
-    """How the embedded database on the folder ``data`` is started. Raises StackError where it is not installed."""
-    if not _EXECUTABLE.exists():
-        raise StackError("the embedded database is not installed: pip install 'jishi[embedded]', or set MONGO_URI")
-    # Without these flags kill -9 loses acknowledged writes, and plain writes feed an oplog that grows ever slower.
-    safety = ["--standalone", "--sync-on-commit", "--cache-size", "256M"]
-    return [str(_EXECUTABLE), "--port", str(port), "--storage-path", str(data / DATABASE), *safety]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +50,14 @@ class Options:
 class Stack:
     """One embedded stack on one data folder."""
 
-    def __init__(self, options: Options) -> None:
-        """Nothing is started yet."""
+    def __init__(self, options: Options, tell: Callable[[str], None] = lambda _: None) -> None:
+        """Nothing is started yet. ``tell`` is given a sentence for each thing that goes wrong while the stack runs."""
         self.options = options
         self.data = options.data.resolve()
         self.children: dict[str, Child] = {}
-        self._ports: dict[str, int] = {}
-        self._lock: TextIO | None = None
+        self._folder = Folder(self.data)
+        self._journal = Journal(self._folder.log("supervisor"), tell)
+        self._addresses = Addresses({}, options.copies)
         self._is_embedded = True
         self._ended = threading.Event()
         self._cancelled = threading.Event()
@@ -85,17 +69,17 @@ class Stack:
     @property
     def url(self) -> str:
         """Where the gateway answers."""
-        return f"http://{LOOPBACK}:{self._ports['gateway']}"
+        return self._addresses.gateway
 
     @property
     def channel_url(self) -> str:
         """Where the mock payment channel answers (its cashier included)."""
-        return f"http://{LOOPBACK}:{self._ports['channel']}"
+        return self._addresses.channel
 
     @property
     def mongo_uri(self) -> str:
         """Where the database is."""
-        return self.options.mongo_uri or f"mongodb://{LOOPBACK}:{self._ports[DATABASE]}"
+        return self.options.mongo_uri or self._addresses.database
 
     @property
     def bootstrap_secret(self) -> str:
@@ -107,7 +91,17 @@ class Stack:
     @property
     def environment(self) -> dict[str, str]:
         """The variables under which a process belongs to this stack (``jishi audit``, a test's own process)."""
-        return {**self._common(), "JISHI_LISTEN": json.dumps(self._listen(1)), "JISHI_RPC": json.dumps(self._rpc())}
+        return {
+            "MONGO_URI": self.mongo_uri,
+            "AMQP_URI": self.options.amqp_uri or MEMORY_BROKER,
+            "JISHI_EMBEDDED": str(self._is_embedded).lower(),
+            "JISHI_SANDBOX": str(self.options.sandbox).lower(),
+            "JISHI_DATA_DIR": str(self.data),
+            **self._addresses.environment(),
+            "EVENTLET_NO_GREENDNS": "yes",
+            "PYTHONUNBUFFERED": "1",
+            **self.options.environment,
+        }
 
     # ------------------------------------------------------------------------------------------------------------ life
 
@@ -117,14 +111,14 @@ class Stack:
         Raises StackError; nothing runs then.
         """
         self._cancelled = cancelled or threading.Event()
-        self.data.mkdir(parents=True, exist_ok=True)
-        (self.data / "logs").mkdir(exist_ok=True)
-        self._take_folder()
+        check_backends(self.options.mongo_uri, self.options.amqp_uri)
+        self._folder.take()
         try:
             self._ended.clear()
             # All children are forked by one thread that lives as long as the stack: they die with the thread that forked them.
             self._spawner = ThreadPoolExecutor(1, thread_name_prefix="spawner")
-            self._ports = self._choose_ports()
+            last = self._folder.recorded().get("ports", {})
+            self._addresses = choose(self.options.copies, self.options.port, last)
             self._add_database()
             early, late = self._plan()
             for child in early:
@@ -134,7 +128,8 @@ class Stack:
             for child in late:
                 self._add(child)
             self._record()
-            self._watcher = self._spawner.submit(self._watch)
+            watch = Watch(self.children, self._journal, self._abort_orphans, self._record)
+            self._watcher = self._spawner.submit(watch.run, self._ended)
             self._wait(self._healthy, "the stack to become healthy", within_s=START_WITHIN_S)
         except BaseException:
             self.stop()
@@ -145,7 +140,7 @@ class Stack:
         """Stop all in order: the gateway first, the database last. Safe to call twice."""
         self._end_watching()
         stop_in_order(self._of("gateway"), STOP_WITHIN_S)
-        stop_in_order(self._of("servers", "worker", "jobs", "channel"), STOP_WITHIN_S)
+        stop_in_order(self._of(SERVERS, "worker", "jobs", "channel"), STOP_WITHIN_S)
         stop_in_order(self._of(DATABASE), STOP_WITHIN_S)
         self._leave()
 
@@ -190,97 +185,14 @@ class Stack:
         """A client of the stack's database, for audits and tests."""
         return MongoClient(self.mongo_uri, tz_aware=True, serverSelectionTimeoutMS=5000)
 
-    # ------------------------------------------------------------------------------------------------------------ folder
-
-    def _take_folder(self) -> None:
-        """Make sure no other supervisor works on this folder; end what a killed one left behind."""
-        lock = (self.data / "lock").open("a", encoding="utf-8")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
-            raise StackError(f"another `jishi up` works on {self.data}; stop it, or choose another --data") from error
-        self._lock = lock
-        kill_orphans(Identity(*one) for one in self._recorded().get("children", {}).values())
-
-    def _recorded(self) -> dict[str, Any]:
-        with contextlib.suppress(OSError, ValueError):
-            found: dict[str, Any] = json.loads((self.data / RECORD).read_text(encoding="utf-8"))
-            return found
-        return {}
-
-    def _record(self) -> None:
-        content = {
-            "base_url": self.url,
-            "channel_url": self.channel_url,
-            "mongo_uri": self.mongo_uri,
-            "ports": self._ports,
-            "environment": self.environment,
-            "supervisor": os.getpid(),
-            "children": {name: child.identity for name, child in self.children.items() if child.identity},
-        }
-        draft = self.data / ".stack.json"
-        draft.unlink(missing_ok=True)
-        # For the owner only: a database address may hold a password.
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(json.dumps(content, indent=1) + "\n")
-        draft.replace(self.data / RECORD)
-
-    def _leave(self) -> None:
-        if self._spawner is not None:
-            self._spawner.shutdown(wait=True)
-            self._spawner = None
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
-        self.children.clear()
-
     # ------------------------------------------------------------------------------------------------------------ what to start
-
-    def _choose_ports(self) -> dict[str, int]:
-        """The ports of the last run where they are still free: who kept an address finds the stack again."""
-        names = [DATABASE, "channel", "bell", *(f"{service}-{copy}" for copy in self._copies() for service in SERVICES)]
-        last = self._recorded().get("ports", {})
-        ports = {name: last[name] if name in last and is_free(last[name]) else free_port() for name in names}
-        wanted = self.options.port or last.get("gateway", 0)
-        if self.options.port and not is_free(wanted):
-            raise StackError(f"port {wanted} is taken; choose another --port")
-        return {**ports, "gateway": wanted if wanted and is_free(wanted) else free_port()}
-
-    def _copies(self) -> range:
-        return range(1, self.options.copies + 1)
-
-    def _listen(self, copy: int) -> dict[str, str]:
-        return {service: f"{LOOPBACK}:{self._ports[f'{service}-{copy}']}" for service in SERVICES}
-
-    def _rpc(self) -> dict[str, str]:
-        every = [self._listen(copy) for copy in self._copies()]
-        return {service: ",".join(listen[service] for listen in every) for service in SERVICES}
-
-    def _common(self) -> dict[str, str]:
-        return {
-            "MONGO_URI": self.mongo_uri,
-            "AMQP_URI": self.options.amqp_uri or MEMORY_BROKER,
-            "JISHI_EMBEDDED": str(self._is_embedded).lower(),
-            "JISHI_SANDBOX": str(self.options.sandbox).lower(),
-            "JISHI_DATA_DIR": str(self.data),
-            "JISHI_GATEWAY_LISTEN": f"{LOOPBACK}:{self._ports['gateway']}",
-            "JISHI_BASE_URL": self.url,
-            "JISHI_CHANNEL_LISTEN": f"{LOOPBACK}:{self._ports['channel']}",
-            "JISHI_CHANNEL_URL": self.channel_url,
-            "JISHI_BELL": json.dumps(dict.fromkeys(SERVICES, f"{LOOPBACK}:{self._ports['bell']}")),
-            "EVENTLET_NO_GREENDNS": "yes",
-            "PYTHONUNBUFFERED": "1",
-            **self.options.environment,
-        }
 
     def _plan(self) -> tuple[list[Child], list[Child]]:
         """Everything but the database: what may start beside it, and what wants it prepared. The slowest to start come first."""
         late = [self._python("worker", "worker", "services.embedded", "worker")]
-        for copy in self._copies():
-            name = "servers" if copy == 1 else f"servers-{copy}"
-            child = self._python(name, "servers", "services.embedded", "servers")
-            child.environment = {**child.environment, "JISHI_LISTEN": json.dumps(self._listen(copy))}
+        for copy in range(1, self.options.copies + 1):
+            child = self._python(server_name(copy), SERVERS, "services.embedded", "servers")
+            child.environment = {**child.environment, "JISHI_LISTEN": json.dumps(self._addresses.listen(copy))}
             late.append(child)
         late.append(self._python("jobs", "jobs", "services.embedded", "jobs"))
         early = [
@@ -292,7 +204,7 @@ class Stack:
     def _python(self, name: str, role: str, module: str, *arguments: str) -> Child:
         command = [sys.executable, "-m", module, *arguments]
         environment = {**os.environ, **self.environment}
-        return Child(name, role, command, environment, self.data / "logs" / f"{name}.log")
+        return Child(name, role, command, environment, self._folder.log(name))
 
     # ------------------------------------------------------------------------------------------------------------ database
 
@@ -303,19 +215,9 @@ class Stack:
             with self.connect() as client:
                 self._is_embedded = "setName" not in client.admin.command("hello")
             return
-        if not _EXECUTABLE.exists():
-            raise StackError("the embedded database is not installed: pip install 'jishi[embedded]', or set MONGO_URI")
-        command = [
-            str(_EXECUTABLE),
-            "--port",
-            str(self._ports[DATABASE]),
-            "--storage-path",
-            str(self.data / "database"),
-        ]
-        # Without these flags kill -9 loses acknowledged writes, and plain writes feed an oplog that grows ever slower.
-        command += ["--standalone", "--sync-on-commit", "--cache-size", "256M"]
+        command = database_command(self.data, self._addresses.ports[DATABASE])
         quiet = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-        self._add(Child(DATABASE, DATABASE, command, quiet, self.data / "logs" / "database.log"))
+        self._add(Child(DATABASE, DATABASE, command, quiet, self._folder.log(DATABASE)))
 
     def _database_answers(self) -> bool:
         try:
@@ -338,33 +240,11 @@ class Stack:
     # ------------------------------------------------------------------------------------------------------------ watching
 
     def _add(self, child: Child) -> None:
+        child.ports = self._addresses.of(child.name)
         self.children[child.name] = child
         if self._spawner is None:
             raise StackError("the stack was stopped while it started")
         self._spawner.submit(child.start).result()
-
-    def _watch(self) -> None:
-        """Start again what died, after a pause that grows with deaths in a row."""
-        seen: dict[str, int] = {}
-        while not self._ended.wait(LOOK_EVERY_S):
-            restarted = False
-            for child in self.children.values():
-                now = clock.monotonic()
-                if child.running:
-                    if now - child.started_at > HEALTHY_AFTER_S:
-                        child.failures = 0
-                    continue
-                if seen.get(child.name) != child.starts:
-                    seen[child.name] = child.starts
-                    self._abort_orphans()
-                pause = min(LONGEST_PAUSE_S, 0.1 * 2**child.failures)
-                if not child.held and now - child.started_at > pause:
-                    child.failures += 1
-                    self._abort_orphans()  # again: what it had sent may have been read only now
-                    child.start()
-                    restarted = True
-            if restarted:
-                self._record()
 
     def _abort_orphans(self) -> None:
         """End the transactions that a killed process left open; those of the living are aborted too, and tried again by ``commit``.
@@ -378,6 +258,26 @@ class Stack:
                 MongoClient[dict[str, Any]](self.mongo_uri, serverSelectionTimeoutMS=300) as client,
             ):
                 client.admin.command("killAllSessions", [])
+
+    def _record(self) -> None:
+        self._folder.record(
+            {
+                "base_url": self.url,
+                "channel_url": self.channel_url,
+                "mongo_uri": self.mongo_uri,
+                "ports": dict(self._addresses.ports),
+                "environment": self.environment,
+                "supervisor": os.getpid(),
+                "children": {name: child.identity for name, child in self.children.items() if child.identity},
+            }
+        )
+
+    def _leave(self) -> None:
+        if self._spawner is not None:
+            self._spawner.shutdown(wait=True)
+            self._spawner = None
+        self._folder.leave()
+        self.children.clear()
 
     def _end_watching(self) -> None:
         self._ended.set()
@@ -400,18 +300,11 @@ class Stack:
         while not self._cancelled.is_set() and not holds():
             broken = next((child for child in self.children.values() if self._is_broken(child)), None)
             if broken is not None or clock.monotonic() > until:
-                raise StackError(f"waited in vain for {what}\n{self._logs(broken)}")
+                raise StackError(
+                    f"waited in vain for {what}\n{logs(self.children.values(), broken, self.data / 'logs')}"
+                )
             threading.Event().wait(0.05)
 
     def _is_broken(self, child: Child) -> bool:
         """Whether it died and nobody starts it again, or dies again and again."""
         return not child.running and not child.held and (self._watcher is None or child.failures > DEATHS_BORNE)
-
-    def _logs(self, broken: Child | None) -> str:
-        chosen = (
-            [broken] if broken else [child for child in self.children.values() if child.starts > 1 or not child.running]
-        )
-        return (
-            "\n".join(f"--- {child.name} ({child.log})\n{child.tail()}" for child in chosen)
-            or f"logs: {self.data / 'logs'}"
-        )
