@@ -16,6 +16,7 @@ from services.chassis.settings import MEMORY_BROKER, Settings, settings
 from tests.backends import containers, rabbitmq, secantus
 from tests.backends.choice import Broker, Database, Docker, brokers, databases, without_real_broker
 from tests.backends.processes import Backend, BrokerBackend, StartFailedError
+from tests.backends.sharing import InGroups, group_of, longest_first
 
 NO_BROKER = "needs RabbitMQ; here is only memory://"
 
@@ -149,6 +150,14 @@ def memory_world(mongo_uri, database_is_embedded, tmp_path, monkeypatch) -> Iter
     yield from _world(mongo_uri, MEMORY_BROKER, database_is_embedded, tmp_path, monkeypatch)
 
 
+@pytest.fixture(scope="module")
+def module_memory_world(mongo_uri, database_is_embedded, tmp_path_factory) -> Iterator[World]:
+    """The same for all tests of a module that only read."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        folder = tmp_path_factory.mktemp("world")
+        yield from _world(mongo_uri, MEMORY_BROKER, database_is_embedded, folder, monkeypatch)
+
+
 @pytest.fixture
 def world(mongo_uri, broker, database_is_embedded, tmp_path, monkeypatch) -> Iterator[World]:
     """A world on the chosen broker: own database prefix, virtual host, data folder and sandbox clock. All of it is dropped after."""
@@ -186,6 +195,10 @@ def _world(mongo_uri, amqp_uri, embedded, tmp_path, monkeypatch) -> Iterator[Wor
 @pytest.fixture(autouse=True)
 def _real_broker(request) -> None:
     """`@pytest.mark.needs_rabbitmq`: skipped loudly on memory://, a failure where `CI` is set."""
+    if "broker" in request.fixturenames and not group_of(request.node.nodeid):
+        pytest.fail(
+            "whoever uses the broker has a place in tests/backends/sharing.py: each process would start one for it"
+        )
     if request.node.get_closest_marker("needs_rabbitmq") is None:
         return
     kind, _ = request.getfixturevalue("_chosen_broker")
@@ -193,11 +206,15 @@ def _real_broker(request) -> None:
         {"skip": pytest.skip, "fail": pytest.fail}[without_real_broker(os.environ)](NO_BROKER)
 
 
-def pytest_collection_modifyitems(items) -> None:
-    """Under xdist every test that uses the broker goes to one process, so that one node serves them all."""
-    for item in items:
-        if "broker" in item.fixturenames or item.get_closest_marker("needs_rabbitmq"):
-            item.add_marker(pytest.mark.xdist_group("broker"))
+def pytest_collection_modifyitems(config, items) -> None:
+    """Where several processes share the suite, what takes longest begins first."""
+    if hasattr(config, "workerinput"):
+        items[:] = longest_first(items)
+
+
+def pytest_xdist_make_scheduler(config, log) -> InGroups:
+    """Who shares something dear stays together."""
+    return InGroups(config, log)
 
 
 def pytest_report_header(config) -> list[str]:

@@ -3,12 +3,19 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
+
+from services.cli.processes import free_port
+
+__all__ = ["PATIENCE_S", "Backend", "BrokerBackend", "ServerProcess", "StartFailedError", "free_port", "wait_until"]
+
+
+PATIENCE_S = 120.0
+"""How long a test waits for what must come. Long, because a machine may be busy with other work; who waits in vain has failed anyway."""
 
 
 class Backend(Protocol):
@@ -40,15 +47,7 @@ class StartFailedError(RuntimeError):
     """A candidate did not come up; the next one is tried."""
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 30, every: float = 0.05) -> None:
+def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = PATIENCE_S, every: float = 0.05) -> None:
     """Return when `condition` holds; raises TimeoutError naming `what` after `seconds`. An OSError counts as "not yet"."""
     until = time.monotonic() + seconds
     while True:
@@ -63,10 +62,13 @@ def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 30,
 class ServerProcess:
     """One child in a process group of its own, its output in a log file."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], log: Path, folder: Path | None = None
+    ) -> None:
         self.command = list(command)
         self.environment = dict(environment)
         self.log = log
+        self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -78,6 +80,7 @@ class ServerProcess:
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
+                cwd=self.folder,
                 start_new_session=True,
             )
 
@@ -95,7 +98,7 @@ class ServerProcess:
         if not self.running():
             raise StartFailedError(f"{self.command[0]} ended\n{self.tail()}")
 
-    def signal_group(self, number: signal.Signals, *, seconds: float = 20) -> None:
+    def signal_group(self, number: signal.Signals, *, seconds: float = 60) -> None:
         """Signal the whole group and wait for the child's end; SIGKILL when it does not come."""
         if self._process is None:
             return

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import amqp
 
-from tests.backends.processes import ServerProcess, free_port
+from tests.backends.processes import PATIENCE_S, ServerProcess, free_port
 
 SERVER_SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """The real script: the `rabbitmq-server` of PATH is a wrapper that only root and the user rabbitmq may call."""
@@ -42,7 +42,9 @@ class RabbitmqNode:
         environment = self._environment()
         epmd = ["epmd", "-address", "127.0.0.1", "-port", environment["ERL_EPMD_PORT"]]
         self._epmd = ServerProcess(epmd, environment, folder / "epmd.log")
-        self._node = ServerProcess([str(SERVER_SCRIPT)], environment, folder / "node.log")
+        self._node = ServerProcess(
+            [str(SERVER_SCRIPT)], environment, folder / "node.log", folder
+        )  # where a node that breaks leaves its core
 
     def _environment(self) -> dict[str, str]:
         folder = self.folder
@@ -74,7 +76,7 @@ class RabbitmqNode:
         if not self._epmd.running():
             self._epmd.start()
         self._node.start()
-        self._node.wait_ready(lambda: answers(self.port), seconds=90)
+        self._node.wait_ready(lambda: answers(self.port), seconds=PATIENCE_S)
 
     def stop(self) -> None:
         """End node and epmd in order."""
@@ -98,7 +100,7 @@ class RabbitmqNode:
     def _control(self, *words: str) -> None:
         environment = self._node.environment
         command = [str(CONTROL_SCRIPT), "--quiet", "-n", environment["RABBITMQ_NODENAME"], *words]
-        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=60)
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE_S)
 
     def has_saved(self, queue: str) -> bool:
         """Whether a quorum queue declared just now would outlive `kill`.

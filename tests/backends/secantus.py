@@ -8,7 +8,7 @@ from pathlib import Path
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from tests.backends.processes import ServerProcess, free_port
+from tests.backends.processes import PATIENCE_S, ServerProcess, free_port
 
 EXECUTABLE = Path(sys.executable).parent / "secantusd-py"
 
@@ -28,7 +28,7 @@ class SecantusServer:
     def start(self) -> None:
         """Return when it answers; raises StartFailedError."""
         self._server.start()
-        self._server.wait_ready(lambda: answers(self.uri), seconds=30)
+        self._server.wait_ready(lambda: answers(self.uri), seconds=PATIENCE_S)
 
     def stop(self) -> None:
         """End it in order."""

@@ -7,11 +7,24 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final
 
 from tests.backends import rabbitmq
-from tests.bench import eventing, importing, ordering, reading, relaying
+from tests.bench import (
+    catalog,
+    eventing,
+    hot,
+    importing,
+    ledger,
+    memory,
+    ordering,
+    reading,
+    relaying,
+    searching,
+    stored,
+)
 from tests.bench.report import Report
 from tests.bench.world import FULL, Bench, Sizes, running
 
@@ -20,16 +33,35 @@ ON_ONE_STACK: Final[dict[str, Callable[[Bench, Report], None]]] = {
     "reads": reading.measure,
     "orders": ordering.measure,
     "events": eventing.measure,
+    "catalog": catalog.measure,
+    "hot": hot.measure,
+    "growth": catalog.growth,
+    "search": searching.measure,
+    "memory": memory.measure,
+    "ledger": ledger.measure,
+    "stored": stored.measure,
 }
 STEPS: Final = 2_000_000
 SECTIONS: Final = (*ON_ONE_STACK, "rabbitmq", "relay")
+USUAL: Final = ("import", "reads", "orders", "events", "rabbitmq", "relay")
+"""The others are what ``make bench-catalog`` and ``make bench-orders`` ask for: they take long."""
 
 
 def main(arguments: Sequence[str], sizes: Sizes = FULL) -> Report:
     """Measure the named sections; JSON lines as they come, a table at the end."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; default: all")
-    chosen = parser.parse_args(arguments).sections or list(SECTIONS)
+    parser.add_argument(
+        "sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; default: {', '.join(USUAL)}"
+    )
+    for name in (each.name for each in fields(Sizes)):
+        parser.add_argument(
+            f"--{name}", type=float if name == "idle_s" else int, help=f"default: {getattr(sizes, name)}"
+        )
+    asked = parser.parse_args(arguments)
+    sizes = replace(
+        sizes, **{each.name: found for each in fields(Sizes) if (found := getattr(asked, each.name)) is not None}
+    )
+    chosen = asked.sections or list(USUAL)
     if unknown := set(chosen) - set(SECTIONS):
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
     report = Report()

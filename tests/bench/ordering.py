@@ -7,11 +7,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from services.cli import world
+from tests.bench.bare import bare_orders
 from tests.bench.load import Connection, Result, run
 from tests.bench.report import Report
 from tests.bench.world import SETTLED_S, Bench, upsert, wait
 
 COMMANDS, WRITES = "jishi_mongo_commands_total", "jishi_mongo_writes_total"
+LOOKED_AT = 16
+HIGH = 16
+"""Buyers at the same time."""
 ADDRESS = {
     "receiver_name": "张三",
     "province": "广东省",
@@ -39,21 +43,30 @@ class Placed:
     commands: float
     writes: float
     cpu_ms: float
+    polls: float
+    """Commands of idle processes that were taken off, an order: where others use the machine they are fewer than that, and too many go."""
 
 
 def measure(bench: Bench, report: Report) -> None:
-    """Two lines an order, at concurrency 8 and 16."""
+    """Two lines an order, at concurrency 8 and 16, and at 16 against the same writes done bare."""
     people = crowd(bench)
     place(bench, people, bench.sizes.warm, 8)
-    for concurrency, goal in ((8, None), (16, 50.0)):
+    for concurrency, goal in ((8, None), (HIGH, 85.0)):
         found = counted(bench, people, bench.sizes.orders, concurrency)
         told = f"concurrency {concurrency}"
         report.add(f"orders placed and paid, {told}", found.rate, "orders/s", goal)
         report.add(f"  one buyer's checkout + pay, {told}", found.result.percentile_ms(50), "ms p50")
-        report.add(f"  one buyer's checkout + pay, {told}", found.result.percentile_ms(99), "ms p99")
-        report.add(f"  database writes an order, {told}", found.writes, "writes", 20, at_most=True)
-        report.add(f"  database commands an order, {told}", found.commands, "commands", 14, at_most=True)
+        slowest = found.result.percentile_ms(99)
+        report.add(f"  one buyer's checkout + pay, {told}", slowest, "ms p99", goal and 400.0, at_most=True)
+        report.add(f"  database writes an order, {told}", found.writes, "writes", goal and 14.0, at_most=True)
+        polls = f"{found.polls:.1f} idle polls taken off"
+        report.add(
+            f"  database commands an order, {told}", found.commands, "commands", goal and 8.0, at_most=True, note=polls
+        )
         report.add(f"  processor time an order, {told}", found.cpu_ms, "ms", note="all processes, database included")
+    bare = bare_orders(bench, bench.sizes.orders, HIGH)
+    report.add(f"the same writes bare, {HIGH} threads", bare, "orders/s", note="each transaction alone")
+    report.add("  orders placed and paid against bare", found.rate / bare, "ratio", 0.5)
 
 
 def crowd(bench: Bench) -> Crowd:
@@ -72,7 +85,7 @@ def counted(bench: Bench, people: Crowd, count: int, concurrency: int) -> Placed
     time.sleep(SETTLED_S)
     after, seconds = bench.counters(COMMANDS, WRITES), time.perf_counter() - began
     commands, writes = ((after[name] - before[name] - idle[name] * seconds) / count for name in (COMMANDS, WRITES))
-    return Placed(rate, result, commands, writes, spent / count * 1000)
+    return Placed(rate, result, commands, writes, spent / count * 1000, idle[COMMANDS] * seconds / count)
 
 
 def place(bench: Bench, people: Crowd, count: int, concurrency: int, pace: float = 0) -> tuple[float, Result]:
@@ -99,10 +112,16 @@ def place(bench: Bench, people: Crowd, count: int, concurrency: int, pace: float
 
     result = run(bench.stack.url, buy, range(count), concurrency)
     with bench.stack.connect() as client:
-        paid = {"checkout_id": {"$in": placed}, "state": "paid"}
-        orders = client["orders"]["orders"]
-        wait(lambda: orders.count_documents(paid) == count, f"{count} orders to be paid", 180, 0.1)
+        wait(lambda: all_paid(client["orders"]["orders"], placed), f"{count} orders to be paid", 180)
     return count / (time.perf_counter() - began), result
+
+
+def all_paid(orders: Any, placed: list[str]) -> bool:
+    """Whether the orders of these checkouts are paid; takes off those that are. Looks at the last few: asking is to cost nothing."""
+    found = orders.find({"checkout_id": {"$in": placed[-LOOKED_AT:]}}, {"checkout_id": 1, "state": 1})
+    paid = {order["checkout_id"] for order in found if order["state"] == "paid"}
+    placed[-LOOKED_AT:] = [checkout for checkout in placed[-LOOKED_AT:] if checkout not in paid]
+    return not placed
 
 
 async def pay(cashier_url: str, payer: str) -> int:

@@ -30,11 +30,11 @@ def measure(bench: Bench, report: Report) -> None:
         report.add(f"  {name}: processor time", spent * 1000, "ms", note="gateway, servers and database")
 
 
-def shelf_of(bench: Bench, product_ids: list[str]) -> str:
+def shelf_of(bench: Bench, product_ids: list[str], slug: str = "bench") -> str:
     """A published shelf with one group of products; the path of its public view."""
     group = bench.merchant.post("/v1/groups", {"name": "测速分组", "product_ids": product_ids})["group"]
     modules = [{"kind": "products", "groups": [{"group_id": group["group_id"]}], "count": len(product_ids)}]
-    body = {"name": "测速货架", "slug": "bench", "modules": modules}
+    body = {"name": "测速货架", "slug": slug, "modules": modules}
     shelf = bench.merchant.post("/v1/shelves", body)["shelf"]
     bench.merchant.post(f"/v1/shelves/{shelf['shelf_id']}:publish")
-    return f"/v1/public/shelves/{bench.shop.shop_id}/bench"
+    return f"/v1/public/shelves/{bench.shop.shop_id}/{slug}"

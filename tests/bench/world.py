@@ -39,11 +39,46 @@ class Sizes:
     shown: int = 40
     paced: int = 300
     relayed: int = 5_000
+    searched: int = 100_000
     idle_s: float = 5.0
+    crowd: int = 1_000
+    asked: int = 4
+    listed: int = 200
+    bulks: int = 100
+    small: int = 10_000
+    large: int = 500_000
+    probes: int = 100
+    rows: int = 1_000_000
+    posted: int = 2_000
+    settled: int = 200
+    listings: int = 600
 
 
 FULL = Sizes()
-TINY = Sizes(imported=40, catalog=4, buyers=2, warm=2, orders=6, reads=20, shown=4, paced=4, relayed=60, idle_s=0.5)
+TINY = Sizes(
+    imported=40,
+    catalog=4,
+    buyers=2,
+    warm=2,
+    orders=6,
+    reads=20,
+    shown=4,
+    paced=4,
+    relayed=60,
+    idle_s=0.5,
+    crowd=20,
+    asked=2,
+    listed=25,
+    bulks=2,
+    small=60,
+    large=90,
+    probes=5,
+    searched=60,
+    rows=60,
+    posted=20,
+    settled=8,
+    listings=10,
+)
 """Only to see that the bench still runs."""
 
 
@@ -133,11 +168,11 @@ def wait(holds: Any, what: str, within_s: float = 120.0, every_s: float = 0.05) 
     raise TimeoutError(what)
 
 
-def upsert(bench: Bench, count: int, *, stock: int = 1_000_000, prefix: str = "b") -> list[dict[str, Any]]:
-    """``count`` listed products of two SKUs each, made by bulk calls; the products as they are read."""
+def upsert(bench: Bench, count: int, *, stock: int = 1_000_000, prefix: str = "b", **more: Any) -> list[dict[str, Any]]:
+    """``count`` listed products of two SKUs each, made by bulk calls, with ``more`` fields; the products as they are read."""
     ids: list[str] = []
     for begin in range(0, count, BULK):
-        items = [product(f"{prefix}{n}", stock) for n in range(begin, min(begin + BULK, count))]
+        items = [{**product(f"{prefix}{n}", stock), **more} for n in range(begin, min(begin + BULK, count))]
         answer = bench.merchant.post("/v1/products:bulkUpsert", {"items": items, "policy": "reject_all"})
         ids += [row["product_id"] for row in answer["results"]]
     return [bench.api.get(f"/v1/products/{product_id}")["product"] for product_id in ids]

@@ -17,9 +17,8 @@ import pytest
 
 from services.chassis import clock
 from services.chassis.settings import SERVICES
-from tests.backends.processes import ServerProcess, free_port
+from tests.backends.processes import PATIENCE_S, ServerProcess, free_port
 
-WITHIN_S = 60
 EVERYBODY = (*SERVICES, "embedded")
 EVENTS = {"eventlet", "nameko", "kombu", "amqp"}
 CALLS = {"grpc", "grpc_health", "grpc_reflection", "grpc_status"}
@@ -44,8 +43,8 @@ class Started:
 
     def packages(self, stop: signal.Signals = signal.SIGTERM) -> set[str]:
         """Wait until it is up, stop it in order; what it had loaded. (uvicorn ends itself by SIGTERM: ask it with SIGINT.)"""
-        self.process.wait_ready(self.is_up, seconds=WITHIN_S)
-        self.process.signal_group(stop, seconds=WITHIN_S)
+        self.process.wait_ready(self.is_up, seconds=PATIENCE_S)
+        self.process.signal_group(stop, seconds=PATIENCE_S)
         assert self.told.exists(), f"{self.name} did not end in order:\n{self.process.tail(60)}"
         return set(json.loads(self.told.read_text(encoding="utf-8")))
 
@@ -126,7 +125,7 @@ def test_jobs_load_neither(start, memory_world):
 def all_packages(started: list[Started]) -> Iterator[tuple[set[str], Started]]:
     """Wait until all are up before the first is stopped: those that stop in order take their rows away."""
     for one in started:
-        one.process.wait_ready(one.is_up, seconds=WITHIN_S)
+        one.process.wait_ready(one.is_up, seconds=PATIENCE_S)
     for one in started:
         one.is_up = lambda: True
         yield one.packages(), one

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from services.channel.settings import ChannelSettings
-from services.chassis.settings import SERVICES
+from services.chassis.jwks import PATH
+from services.chassis.settings import SERVICES, Settings
 from tests.backends.choice import Docker
 from tests.backends.containers import probe_docker
 
@@ -91,6 +92,42 @@ def test_clients_look_where_servers_listen(processes):
             host, port = address.split(":")
             listen = json.loads(processes[host]["environment"]["JISHI_LISTEN"])
             assert listen == {service: f"0.0.0.0:{port}"}
+
+
+def test_everybody_rings_where_a_worker_listens(processes):
+    for name, box in processes.items():
+        told = Settings(bell=json.loads(box["environment"]["JISHI_BELL"])).bell
+        assert set(told) == set(SERVICES), name
+        for service, address in told.items():
+            host, _, port = address.partition(":")
+            assert host == f"{service}-worker"
+            assert processes[host]["environment"]["JISHI_BELL_LISTEN"] == f"0.0.0.0:{port}"
+        assert ("JISHI_BELL_LISTEN" in box["environment"]) == name.endswith("-worker")
+        assert all(str(port).partition(":")[2] != "50061" for port in box.get("ports", ())), "rings stay inside"
+
+
+def test_a_key_is_seen_by_its_service_only_and_shown_where_the_others_look(processes, instructions):
+    servers_ask = processes["catalog-server"]["environment"]["JISHI_JWKS"]
+    for name, box in processes.items():
+        keys = [volume for volume in box["volumes"] if "keys" in volume]
+        service, _, role = name.partition("-")
+        signs = role == "server" or name == "gateway"
+        assert keys == ([f"{service}-keys:/keys"] if signs else []), name
+        if not signs:
+            continue
+        told = Settings(
+            keys_dir=box["environment"]["JISHI_KEYS_DIR"],
+            jwks=json.loads(box["environment"].get("JISHI_JWKS", servers_ask)),
+            jwks_listen=json.loads(box["environment"]["JISHI_JWKS_LISTEN"]),
+        )
+        assert (str(told.keys), set(told.jwks), told.jwks_listen) == (
+            "/keys",
+            {*SERVICES, "gateway"},
+            {service: "0.0.0.0:50071"},
+        )
+        assert told.jwks[service] == f"http://{name}:50071{PATH}"
+    made = " ".join(arguments for keyword, arguments in instructions if keyword == "RUN")
+    assert "-o jishi -g jishi -m 0700 /data /keys" in made, "a volume takes its owner from the folder in the image"
 
 
 def test_what_is_waited_for_tells_its_health(compose):

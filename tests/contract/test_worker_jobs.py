@@ -117,6 +117,23 @@ def test_a_job_that_returns_with_work_left_goes_behind_those_that_wait(database)
     assert [row["_id"] for _, row in found.claimable()] == ["2", "1"]
 
 
+def test_a_job_that_can_do_nothing_yet_is_looked_at_again_later(database):
+    add(database, "1")
+    found = jobs_of(database, lambda run: run.later(60_000))
+    (pair,) = found.claimable()
+    began = clock.wall_ms()
+    lease = found.claim(*pair, lambda: False)
+    assert found.run(pair[0], lease) == "done"
+    row = task(database)
+    assert row["next_at"] >= began + 60_000
+    assert set(row) == {"_id", "next_at", "steps"}, "the lease is given back"
+    assert found.claimable() == []
+    lost = found.claim(pair[0], row, lambda: False)
+    database["tasks"].update_one({"_id": "1"}, {"$set": {"claim": "another"}})
+    lost.later(1)
+    assert task(database)["next_at"] == row["next_at"], "who lost the lease moves nothing"
+
+
 def crew_of(*found: Jobs, threads: int = 2) -> tuple[Crew, threading.Thread]:
     crew = Crew(found, threads)
     thread = threading.Thread(target=crew.run, daemon=True)

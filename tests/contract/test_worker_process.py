@@ -1,6 +1,8 @@
 """A real worker process, on memory:// and on RabbitMQ: facts travel, take effect once, and survive what happens to processes."""
 
+import json
 import signal
+import socket
 
 import httpx
 import pytest
@@ -90,9 +92,11 @@ def test_what_cannot_be_finished_is_told_instead_of_quiet(stage):
     stage.worker()
     stage.open("1")
     stage.tell("1", reason="boom")
-    assert any("payments: retries: 1 wait" in problem for problem in stage.quiet(3))
+    wait_until(
+        lambda: any("payments: retries: 1 wait" in problem for problem in stage.quiet(0.5)), "that the retry is told"
+    )
     stage.payments["handled"].update_one({"state": "waiting"}, {"$set": {"event.data.reason": ""}})
-    stage.until_quiet(60)
+    stage.until_quiet()
     assert stage.refunded() == {"1": 1}
 
 
@@ -167,6 +171,33 @@ def test_commands_change_what_events_promised(stage):
     assert stage.total() == 31
     assert stage.refunded() == {"1": 31}
     assert "outbox" not in stage.orders["things"].find_one({"_id": "1"})
+
+
+def test_a_worker_listens_for_rings_where_it_is_told_and_rubbish_does_not_hurt_it(stage):
+    """In a container the address that others ring at is not one that the worker itself can listen on."""
+    port = free_port()
+    bells = json.dumps(dict.fromkeys(("orders", "payments"), f"not-this-host.invalid:{port}"))
+    worker = stage.worker(JISHI_BELL=bells, JISHI_BELL_LISTEN=f"0.0.0.0:{port}")
+    wait_until(lambda: not udp_free(port), "the worker to listen")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        names = (b"", b"\xff" * 50_000, b"nowhere.things", f"{stage.orders.name}.$cmd", f"{stage.orders.name}.things")
+        for name in names:
+            out.sendto(name if isinstance(name, bytes) else name.encode(), ("127.0.0.1", port))
+    stage.open("1")
+    stage.tell("1")
+    stage.until_quiet()
+    assert stage.refunded() == {"1": 1}
+    assert worker.running()
+    assert "Traceback" not in worker.tail(200)
+
+
+def udp_free(port):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def test_a_trace_goes_on_through_events_and_the_worker_shows_how_it_does(stage):

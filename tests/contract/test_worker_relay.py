@@ -2,8 +2,11 @@
 
 import socket
 import threading
+from datetime import timedelta
 
 import pytest
+from pymongo import MongoClient
+from pymongo.monitoring import CommandListener
 
 from services.chassis import bell, clock, commit, logs, mongo, parking, relay
 from services.chassis.commit import Cause
@@ -74,9 +77,10 @@ def test_what_is_promised_is_sent_in_order_logged_and_cleared(database, broker, 
     assert "outbox" not in thing(database)
     assert "outbox_at" not in thing(database)
     entry = database["event_log"].find_one({"_id": f"{name}:2"})
-    assert entry["subject"] == "1"
+    assert entry["envelope"]["subject"] == "1"
     assert entry["envelope"]["sequence"] == 2
-    assert entry["expire_at"] > clock.wall()
+    assert clock.wall() - timedelta(minutes=1) < entry["sent_at"] <= clock.wall()
+    assert database["event_log"].index_information()["sent_at_1"]["expireAfterSeconds"] == mongo.LOG_KEPT_S
     assert carrier.sweep("things") == 0
 
 
@@ -88,6 +92,15 @@ def test_a_broker_that_is_away_leaves_the_promise_in_its_document(database, brok
     assert len(thing(database)["outbox"]) == 1
     assert database["event_log"].count_documents({}) == 0
     broker.away = False
+    assert carrier.sweep("things") == 1
+
+
+def test_a_document_that_says_it_promised_and_promises_nothing_is_cleared_and_keeps_nobody_waiting(database, carrier):
+    create(database, "1", ())
+    database["things"].update_one({"_id": "1"}, {"$set": {"outbox": [], "outbox_at": clock.wall_ms() - 1000}})
+    carrier.sweep("things")
+    assert "outbox_at" not in thing(database)
+    create(database, "2")
     assert carrier.sweep("things") == 1
 
 
@@ -125,10 +138,45 @@ def test_more_than_a_window_is_sent_in_several_sweeps(database, carrier):
     assert database["event_log"].count_documents({}) == 270
 
 
+class Heard(CommandListener):
+    """The filters of the queries that a client sends."""
+
+    def __init__(self) -> None:
+        self.filters: list[dict] = []
+
+    def started(self, event) -> None:
+        if event.command_name == "find":
+            self.filters.append(event.command["filter"])
+
+    def succeeded(self, event) -> None:
+        pass
+
+    failed = succeeded
+
+
+def test_a_long_backlog_is_read_a_window_at_a_time(memory_world, database, broker, presence):
+    """A database that reads a whole range before its limit would read all of the backlog for every window of it."""
+    backlog, age_ms = 5 * relay.WINDOW, 3_600_000
+    for number in range(backlog):
+        create(database, str(number))
+        age = age_ms * (backlog - number) // backlog
+        database["things"].update_one({"_id": str(number)}, {"$set": {"outbox_at": clock.wall_ms() - age}})
+    heard = Heard()
+    with MongoClient(memory_world.settings.mongo_uri, tz_aware=True, event_listeners=[heard]) as client:
+        carrier = Relay(client[database.name], ["things"], broker, presence)
+        while carrier.sweep("things"):
+            pass
+    assert len(set(broker.ids())) == len(broker.ids()) == backlog
+    bounds = [query["outbox_at"]["$lte"] for query in heard.filters]
+    now = clock.wall_ms()
+    assert now - bounds[0] < age_ms / 60, "nothing is known of the backlog yet"
+    assert now - bounds[1] > age_ms / 4, "about twice the window that was full"
+
+
 def test_the_log_is_sent_again_from_a_moment_on_and_counted(database, broker, carrier):
     create(database, "old")
     carrier.sweep("things")
-    database["event_log"].update_many({}, {"$set": {"logged_at": clock.wall_ms() - 60_000}})
+    database["event_log"].update_many({}, {"$set": {"sent_at": clock.moment(clock.wall_ms() - 60_000)}})
     create(database, "new")
     carrier.sweep("things")
     broker.sent.clear()
@@ -221,7 +269,7 @@ def test_the_bell_travels_between_processes_by_datagram(database, monkeypatch):
     finally:
         bell._listeners.clear()
         for sender in filter(None, bell._senders.values()):
-            sender[0].close()
+            sender.close()
         bell._senders.clear()
         ended.set()
         thread.join()

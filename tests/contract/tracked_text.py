@@ -1,4 +1,4 @@
-"""Refuse tracked files that name a path of one machine or a package index: a clone must work anywhere.
+"""Refuse tracked files that name a path of one machine or a package index (a clone must work anywhere), or ignore a finding for no reason.
 
 Run as a script (part of `make lint`); prints one line a finding and exits 1.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 FORBIDDEN = {
     "a path of one machine": re.compile(r"(?<![\w.}/-])/(?:work|root)(?:/|\b(?=['\"]))"),
+    "an ignored finding without a reason": re.compile(r"# (?:noqa(?:: [A-Z0-9, ]+)?|type: ignore(?:\[[\w, -]+\])?)$"),
     "a package index": re.compile(
         r"(?:--|\b)(?:extra-)?index-url\b|\bfind-links\b|https?://[^\s'\"]*/simple\b", re.IGNORECASE
     ),
@@ -46,7 +47,9 @@ def findings(path: Path) -> list[str]:
 def main() -> int:
     """Print every finding; 1 when there is one."""
     found = [finding for path in tracked_files() if path != ITSELF for finding in findings(path)]
-    print("\n".join(found) if found else "tracked files: no machine paths, no package index")
+    print(
+        "\n".join(found) if found else "tracked files: no machine paths, no package index, no ignore without a reason"
+    )
     return 1 if found else 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from services.chassis import clock, commit, mongo, presence
 from services.chassis.commit import Cause
 from services.chassis.decisions import Fact
-from tests.backends.processes import ServerProcess
+from tests.backends.processes import PATIENCE_S, ServerProcess
 from tests.contract import worker_toy as toy
 
 SERVICES = [worker.service for worker in toy.WORKERS]
@@ -44,10 +44,10 @@ class Stage:
         cause = Cause(f"cmd:{subject}", traceparent=traceparent)
         commit.create(self.orders["things"], {"_id": subject, "refunded": 0}, cause, facts=(fact,))
 
-    def quiet(self, seconds: float = 30, offset: int | None = None) -> list[str]:
+    def quiet(self, seconds: float = PATIENCE_S, offset: int | None = None) -> list[str]:
         return presence.wait_quiet(self.shared, presence.expected(SERVICES), seconds, offset)
 
-    def until_quiet(self, seconds: float = 30) -> None:
+    def until_quiet(self, seconds: float = PATIENCE_S) -> None:
         assert self.quiet(seconds) == [], "\n".join(process.tail(60) for process in self.processes)
 
     def refunded(self) -> dict[str, int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
-    import services.chassis.amqp.patch  # noqa: F401
+    import services.chassis.amqp.patch  # noqa: F401 - patches
 
 from services.chassis import clock, commit, subscriptions
 from services.chassis.decisions import DONE, EARLY, Change, Decision, Fact, apply

@@ -14,7 +14,8 @@ from services.cli.processes import Child
 from services.cli.stack import Options, Stack
 from tests.backends.processes import wait_until
 from tests.faults import mortal
-from tests.faults.traffic import EVERYTHING, Errand, Town, Traffic
+from tests.faults.errands import EVERYTHING
+from tests.faults.traffic import Errand, Town, Traffic
 
 ROOT = Path(__file__).resolve().parents[2]
 MORTAL = frozenset({"servers", "worker", "jobs"})
@@ -40,7 +41,7 @@ class MortalStack(Stack):
 
     def until_dead(self) -> None:
         """Somebody has died at every armed point."""
-        wait_until(lambda: not mortal.armed(self.points), f"deaths at {mortal.armed(self.points)}", seconds=90)
+        wait_until(lambda: not mortal.armed(self.points), f"deaths at {mortal.armed(self.points)}")
 
     def strike(self, traffic: Traffic, point: str, errand: Errand, *, passing: int = 1) -> None:
         """Somebody dies at ``point`` while ``errand``, which leads there, is done to its end."""
@@ -48,6 +49,11 @@ class MortalStack(Stack):
         errand(traffic, f"{traffic.name}-{point}")
         self.until_dead()
         self.forgive()
+
+    def kill(self, role: str) -> int:
+        """Kill -9 one that runs: another death may just have been the last one's."""
+        wait_until(lambda: any(child.running for child in self._of(role)), f"one of {role} to run", every=0.01)
+        return super().kill(role)
 
     def forgive(self) -> None:
         """Deaths so far were wanted: the next start comes at once."""
@@ -106,6 +112,18 @@ def town(stack) -> Iterator[Town]:
     api = Api(stack.url)
     yield Town.found(api, stack.bootstrap_secret, "镇")
     api.close()
+
+
+@pytest.fixture(scope="session")
+def story(memory_stack):
+    """Every write of the API, done once, and the data found right."""
+    from tests.faults.every_write import EveryWrite  # it says what a MortalStack is by this file
+
+    story = EveryWrite(memory_stack, "every")
+    story.tell()
+    memory_stack.audited()
+    yield story
+    story.api.close()
 
 
 @pytest.fixture

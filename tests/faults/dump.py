@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from services.chassis import mongo
+from services.chassis.relay import logged_in
 
 ROUNDS = 4
 BOOKKEEPING = frozenset(
@@ -28,6 +29,7 @@ BOOKKEEPING = frozenset(
         "slot",
         "serial",
         "position",
+        "at",
         "traceparent",
         "resent",
         "claim",
@@ -36,13 +38,16 @@ BOOKKEEPING = frozenset(
         "due_at",
         "outbox_at",
         "expire_at",
-        "logged_at",
+        "sent_at",
+        "written_at",
         "said_hash",
     ]
 )
-"""Fields that say how or when a document was written, not what it says. ``serial`` and ``position`` are made of time."""
-NOT_DUMPED = frozenset({"handled", "applied_archive", "answers", "subscribers", "import_files"})
-"""How deliveries and commands were remembered; the blocks of uploaded files."""
+"""Fields that say how or when a document was written, not what it says. ``serial`` and ``position`` are made of time, ``at`` is one."""
+NOT_DUMPED = frozenset(
+    {"handled", "applied_archive", "answers", "subscribers", "import_files", "placings", "reconciliations"}
+)
+"""How deliveries and commands were remembered; the blocks of uploaded files; that a real day is still to be compared with the channel's."""
 IN_ORDER_OF_ARRIVAL = frozenset({"timeline", "refunds", "cases", "transactions", "rejected_payments"})
 TOKEN = re.compile(r"(?=[-A-Za-z0-9_]*[0-9])[-A-Za-z0-9_]{18,}")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
@@ -55,7 +60,8 @@ def dump(databases: Mapping[str, mongo.Database], *, ignored: Iterable[str] = NO
     rendered = []
     for service, database in sorted(databases.items()):
         for name in sorted(set(database.list_collection_names()) - set(ignored)):
-            rendered += [_document(service, name, row) for row in database[name].find()]
+            rows = (each for row in database[name].find() for each in _apart(name, row))
+            rendered += [_document(service, name, row) for row in rows]
     return Counter(_named(rendered))
 
 
@@ -71,11 +77,20 @@ def difference(found: Counter[str], wanted: Counter[str]) -> str:
     return "\n".join([*less, *more])
 
 
-def _document(service: str, name: str, row: Mapping[str, Any]) -> str:
+def _apart(name: str, row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What stands in a row of its own or in one with others, as it was written together: each event, what each order moved."""
     if name == "event_log":
-        envelope = row["envelope"]
-        row = {part: envelope[part] for part in ("type", "subject", "data")}
-    elif "cause" in row and name == "entries":
+        return [{part: envelope[part] for part in ("type", "subject", "data")} for envelope in logged_in(row)]
+    if name == "movements" and "movements" in row and "ref" in (row["movements"] or [{}])[0]:
+        by_order: dict[str, list[Any]] = defaultdict(list)
+        for movement in row["movements"]:
+            by_order[movement["ref"]].append({part: movement[part] for part in ("sku_id", "delta")})
+        return [{"kind": row["kind"], "ref": ref, "movements": moved} for ref, moved in by_order.items()]
+    return [row]
+
+
+def _document(service: str, name: str, row: Mapping[str, Any]) -> str:
+    if "cause" in row and name == "entries":
         row = {field: value for field, value in row.items() if field != "cause"}
     return f"{service}.{name} {_render(row)}"
 

@@ -6,10 +6,12 @@ n-th time, and the file is gone then, so that it lives after its next start. Poi
 
 - ``<service>.<Rpc>.answer``: a server has done the rpc, its answer is not sent;
 - ``<service>.<handler>.before``, ``.after``: a worker has decided and not written, has written and not acked;
+- ``<service>.<collection>.due.before``, ``.after``: a worker has seen that a timer is due, has done what is due;
 - ``<job>.step``: a jobs process between two steps under its lease;
 - ``<role>.commit``: a transaction is open with all its writes, its commit is not sent.
 """
 
+import fcntl
 import os
 import signal
 import sys
@@ -26,17 +28,21 @@ _lock = threading.Lock()
 
 def pass_by(point: str) -> None:
     """Die here if a test wants it so."""
-    found = Path(os.environ[POINTS]) / point
-    with _lock:
+    folder = Path(os.environ[POINTS])
+    found = folder / point
+    if not found.exists():
+        return
+    with _lock, (folder / ".lock").open("a") as counting:
+        fcntl.flock(counting, fcntl.LOCK_EX)  # of several copies each counts what the other has left
         try:
             left = int(found.read_text())
-            if left > 1:
-                found.write_text(str(left - 1))
-                return
-            found.unlink()  # of several copies the one that takes it away dies
         except FileNotFoundError:
             return
-    os.kill(os.getpid(), signal.SIGKILL)
+        if left > 1:
+            arm(folder, point, left - 1)
+            return
+        found.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def arm(folder: Path, point: str, passing: int = 1) -> None:
@@ -79,7 +85,7 @@ def _servers() -> None:
 
 def _worker() -> None:
     import services.chassis.amqp.patch  # noqa: F401 - the monkey patch comes before everything else
-    from services.chassis import once
+    from services.chassis import once, timers
 
     build = once.Intake.__init__
 
@@ -91,6 +97,17 @@ def _worker() -> None:
         build(self, service, database, [die(handler) for handler in handlers], presence)
 
     once.Intake.__init__ = mortal
+
+    watch = timers.Timers.__init__
+
+    def due(self: timers.Timers, service: str, database: Any, declared: Any, presence: Any) -> None:
+        def die(timer: Any) -> Any:
+            name = f"{service}.{timer.collection}.due"
+            return replace(timer, fire=_then(_first(timer.fire, f"{name}.before"), f"{name}.after"))
+
+        watch(self, service, database, [die(timer) for timer in declared], presence)
+
+    timers.Timers.__init__ = due
 
 
 def _jobs() -> None:

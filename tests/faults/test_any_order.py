@@ -11,11 +11,12 @@ from services.chassis.once import Result
 from services.chassis.settings import SERVICES, Settings
 from services.cli.audit.run import audit
 from tests.faults.dump import difference, dump
-from tests.faults.theatre import STORIES, Theatre
+from tests.faults.stories import STORIES
+from tests.faults.theatre import Theatre
 
 SEEDS = 50
 AUDITED_EACH = 11
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

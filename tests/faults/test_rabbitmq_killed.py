@@ -12,7 +12,7 @@ from services.cli.stack import Options
 from tests.backends.processes import wait_until
 from tests.faults.conftest import MortalStack
 
-pytestmark = [pytest.mark.needs_rabbitmq, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.needs_rabbitmq, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,8 @@ def test_worker_in_the_middle_of_a_handler(round_of, stack, seed):
 
 def test_rabbitmq_killed_and_restarted(round_of, stack, broker, seed):
     """Commands go on without the broker; what they promised is told when it is back."""
-    queues = [found.name for found in subscriptions.table(subscriptions.workers())]
+    table = subscriptions.table(subscriptions.workers())
+    queues = ["jishi.unrouted", *(found.name for found in table), *{f"{found.service}.dead" for found in table}]
     wait_until(lambda: all(broker.has_saved(queue) for queue in queues), "the broker to have saved its queues")
     rng = random.Random(seed)
 

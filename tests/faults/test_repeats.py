@@ -2,13 +2,10 @@
 
 import pytest
 
-from services.chassis.rpc.contracts import methods_of
-from services.chassis.settings import SERVICES
-from services.gateway.routes import Table, routes_of
-from tests.faults.every_write import EveryWrite
-from tests.faults.traffic import REPLAYED, Acknowledged, repeated
+from tests.faults.clients import REPLAYED, Acknowledged, repeated
+from tests.faults.doors import ROUTES, everything, rpc_of
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 WITHOUT_KEY = {
     "payments.ReceiveNotification": "the channel's own request: it has no key, but the signed number of its transaction, and "
     "the channel itself tells everything twice in the traffic of the other tests",
@@ -16,48 +13,17 @@ WITHOUT_KEY = {
 TOLD_NOW = {
     "accounts.AdvanceClock": (frozenset({"now"}), "a clock runs"),
     "payments.QueryPayment": (frozenset({REPLAYED}), "it asks the channel each time, and takes what it hears once"),
+    "payments.QueryTopUp": (frozenset({REPLAYED}), "it asks the channel each time, and takes what it hears once"),
+    "catalog.PublishShelf": (frozenset({"shelf"}), "the shelf as it is now: its draft may have changed since"),
     "catalog.PutProductOnSale": (frozenset({"product"}), "the product as it is now, with its stock"),
     "catalog.TakeProductOffSale": (frozenset({"product"}), "the product as it is now, with its stock"),
 }
 """What a repetition may answer differently, and why."""
-ROUTES = routes_of(method for service in SERVICES for method in methods_of(service).values() if not method.reads)
-VOLATILE = frozenset({"handled"})
-"""Rows of deliveries run out by themselves."""
-
-
-@pytest.fixture(scope="module")
-def story(stack):
-    """The story, told once."""
-    story = EveryWrite(stack, "every")
-    story.tell()
-    stack.audited()
-    yield story
-    story.api.close()
-
-
-def rpc_of(line: Acknowledged) -> str:
-    """Which rpc a request is."""
-    found = Table(ROUTES).find(line.path)
-    assert found is not None, line.path
-    return found[0][line.method].method.name
 
 
 def told_now(line: Acknowledged) -> frozenset[str]:
     """The fields of an answer that tell of the present."""
     return TOLD_NOW.get(rpc_of(line), (frozenset(), ""))[0]
-
-
-def everything(stack):
-    """All documents of all services, by where they stand."""
-    with stack.connect() as client:
-        prefix = stack.options.environment.get("JISHI_DB_PREFIX", "")
-        return {
-            (service, name, str(row["_id"])): row
-            for service in SERVICES
-            for name in client[prefix + service].list_collection_names()
-            if name not in VOLATILE
-            for row in client[prefix + service][name].find()
-        }
 
 
 def test_every_write_of_the_api_is_in_the_story(story):

@@ -1,10 +1,8 @@
 """Traffic: people who do their errands at the same time, whatever happens to the house meanwhile.
 
-Every client repeats a request under its own idempotency key until it is answered, and writes the answer down. When all have done their
-errands, each answer that was acknowledged must still be given, and each effect must be there once.
+When all have done their errands, each answer that was acknowledged must still be given, and each effect must be there once.
 """
 
-import json
 import random
 import threading
 from collections import Counter
@@ -13,156 +11,17 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
-
-from services.chassis import ids
 from services.cli import world
-from services.cli.api import Answer, Api, UnexpectedAnswer
+from services.cli.api import Api
 from services.cli.demo.catalog import product
 from services.cli.demo.trade import ADDRESS
 from services.cli.world import Merchant
 from tests.backends.processes import wait_until
+from tests.faults.clients import AT_ONCE, PATIENCE_S, Client, Journal, patiently, repeated
 
-PASSING = frozenset({"STILL_RUNNING", "VERSION_CONFLICT", "UNAVAILABLE", "BACKLOG_FULL", "DEADLINE_EXCEEDED"})
-"""Reasons after which a careful client repeats the request."""
-AGAIN = "SYSTEM_ERROR"
-"""The channel's word for it: call again with the same parameters."""
-PATIENCE_S = 120.0
-REPLAYED = "Idempotency-Replayed"
 TEA, SHIRT = 2_000, 3_500
-AT_ONCE = 5
-
-
 Errand = Callable[["Traffic", str], None]
 """What one person does, from beginning to end; the name keeps their keys apart."""
-
-
-class GivenUpError(RuntimeError):
-    """An answer that no client should get, or none for too long."""
-
-
-@dataclass(frozen=True)
-class Acknowledged:
-    """A write that was answered with success: what to send to repeat it, and the answer."""
-
-    api: Api
-    method: str
-    path: str
-    given: Mapping[str, Any]
-    key: str
-    answer: Answer
-
-
-class Journal:
-    """Everything that was acknowledged, and how many requests are in flight now. Thread-safe."""
-
-    def __init__(self) -> None:
-        self.lines: list[Acknowledged] = []
-        self.in_flight = 0
-        self._lock = threading.Lock()
-
-    def begin(self) -> None:
-        with self._lock:
-            self.in_flight += 1
-
-    def end(self, line: Acknowledged | None) -> None:
-        with self._lock:
-            self.in_flight -= 1
-            if line is not None:
-                self.lines.append(line)
-
-
-class Client:
-    """One person: writes under keys of their own, repeated until they are answered."""
-
-    def __init__(self, api: Api, name: str, journal: Journal) -> None:
-        self.api, self.name, self.journal, self._steps = api, name, journal, 0
-
-    def acting(self, token: str) -> "Client":
-        """The same person with another token; keys stay apart."""
-        return Client(self.api.as_caller(token), f"{self.name}/{token[-8:]}", self.journal)
-
-    def post(self, path: str, body: Mapping[str, Any] | None = None, **given: Any) -> dict[str, Any]:
-        """The body of the answer to a POST; ``given``: form, files. Raises GivenUpError."""
-        return self.write("POST", path, **(given or {"body": body or {}}))
-
-    def write(self, method: str, path: str, *, key: str = "", **given: Any) -> dict[str, Any]:
-        """The body of the answer. Raises GivenUpError."""
-        self._steps += 1
-        key = key or f"{self.name}-{self._steps}"
-        self.journal.begin()
-        line = None
-        try:
-            answer = patiently(self.api, method, path, key=key, **given)
-            line = Acknowledged(self.api, method, path, given, key, answer)
-        finally:
-            self.journal.end(line)
-        return answer.body
-
-    def get(self, path: str, **params: Any) -> dict[str, Any]:
-        """The body of the answer. Raises GivenUpError."""
-        return patiently(self.api, "GET", path, params=params).body
-
-    def until(self, path: str, holds: Callable[[dict[str, Any]], Any], what: str, **params: Any) -> dict[str, Any]:
-        """Read ``path`` until it is as wanted."""
-        found: dict[str, Any] = {}
-
-        def read() -> bool:
-            found.clear()
-            found.update(self.get(path, **params))
-            return bool(holds(found))
-
-        try:
-            wait_until(read, what, seconds=PATIENCE_S, every=0.1)
-        except TimeoutError as error:
-            raise GivenUpError(f"{self.name}: {error}; last: {json.dumps(found, ensure_ascii=False)[:800]}") from error
-        return found
-
-
-def patiently(api: Api, method: str, path: str, **given: Any) -> Answer:
-    """Ask until a success comes. Raises GivenUpError for a refusal that asking again does not change, or after too long."""
-    found: list[Answer | str] = []
-
-    def ask() -> bool:
-        try:
-            answer = api.ask(method, path, retry=False, **given)
-        except httpx.TransportError as error:
-            found[:] = [repr(error)]
-            return False
-        found[:] = [answer]
-        passing = answer.status in (502, 503, 504) or answer.reason in PASSING or answer.body.get("code") == AGAIN
-        return answer.fine or not passing
-
-    try:
-        wait_until(ask, f"{method} {path}", seconds=PATIENCE_S, every=0.1)
-    except TimeoutError as error:
-        raise GivenUpError(f"{error}; last: {found}") from error
-    if isinstance(found[0], str) or not found[0].fine:
-        raise GivenUpError(f"{method} {path} → {found[0]}")
-    return found[0]
-
-
-def repeated(journal: Journal, told_now: Callable[[Acknowledged], frozenset[str]] = lambda _: frozenset()) -> list[str]:
-    """Every acknowledged write once more under its key; what was answered differently, or not said to be a repetition.
-
-    ``told_now``: the fields of an answer that may differ.
-    """
-
-    def again(line: Acknowledged) -> str:
-        found = patiently(line.api, line.method, line.path, key=line.key, **line.given)
-        free = told_now(line)
-        bodies = [{name: value for name, value in one.body.items() if name not in free} for one in (line.answer, found)]
-        said = found.replayed or REPLAYED in free
-        if found.status == line.answer.status and bodies[0] == bodies[1] and said:
-            return ""
-        told = f"{line.method} {line.path}: {line.answer.status} {bodies[0]}\n  became {found.status} {bodies[1]}"
-        return told if said else f"{told} and is said to be new"
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return [told for told in pool.map(again, journal.lines) if told]
-
-
-# ------------------------------------------------------------------------------------------------------------------ the town
 
 
 @dataclass
@@ -342,112 +201,3 @@ class Traffic:
     def close(self) -> None:
         """Hang up."""
         self.line.close()
-
-
-# -------------------------------------------------------------------------------------------------------------------- errands
-
-
-def completes(traffic: Traffic, name: str) -> None:
-    """Two shops in one checkout, shipped and confirmed."""
-    buyer = traffic.buyer(name)
-    checkout = traffic.bought(buyer, "tea", "shirt")
-    for order in checkout["orders"]:
-        traffic.ship(order)
-        buyer.post(f"/v1/orders/{order['order_id']}:confirm")
-    traffic.until_state(buyer, checkout, "completed")
-    traffic.took("tea", "shirt")
-
-
-def never_pays(traffic: Traffic, name: str) -> None:
-    """Placed and forgotten."""
-    buyer = traffic.buyer(name)
-    traffic.unpaid.append((buyer, traffic.place(buyer, "tea")["checkout_id"]))
-
-
-def changes_mind(traffic: Traffic, name: str) -> None:
-    """Paid and cancelled: the money goes back once."""
-    buyer = traffic.buyer(name)
-    checkout = traffic.bought(buyer, "shirt")
-    buyer.post(f"/v1/orders/{checkout['orders'][0]['order_id']}:cancel")
-    traffic.until_refunded(buyer, checkout, checkout["amount"])
-
-
-def pays_twice(traffic: Traffic, name: str) -> None:
-    """By QR code and in the app: one of the two goes back."""
-    buyer = traffic.buyer(name)
-    checkout = traffic.place(buyer, "tea")
-    asked = {"checkout_id": checkout["checkout_id"]}
-    payments = [buyer.post("/v1/payments", {**asked, "method": how})["payment"] for how in ("native", "jsapi")]
-    for payment in payments:
-        body = {"outcome": "success", "notify": {"copies": 1}}
-        patiently(buyer.api.as_caller(""), "POST", f"{payment['cashier_url']}/pay", body=body)
-    traffic.until_state(buyer, checkout, "paid")
-    traffic.until_refunded(buyer, checkout, checkout["amount"])
-    traffic.took("tea")
-
-
-def disputes(traffic: Traffic, name: str) -> None:
-    """Shipped, claimed, agreed to: part of the money goes back."""
-    buyer = traffic.buyer(name)
-    checkout = traffic.bought(buyer, "shirt")
-    (order,) = checkout["orders"]
-    traffic.ship(order)
-    body = {"order_id": order["order_id"], "kind": "refund_only", "amount": 1_200, "reason": "少一颗扣子"}
-    case_id = buyer.post("/v1/disputes", body)["case"]["case_id"]
-    traffic.merchant_of(order["seller"]["shop_id"]).post(f"/v1/disputes/{case_id}:accept")
-    buyer.until(f"/v1/disputes/{case_id}", lambda told: told["case"]["state"].startswith("closed"), "the case to close")
-    traffic.until_refunded(buyer, checkout, 1_200)
-    shown = buyer.until(
-        f"/v1/orders/{order['order_id']}", lambda told: not told["order"]["in_dispute"], "no dispute any more"
-    )["order"]
-    assert shown["refunded"] == 1_200
-    traffic.took("shirt")
-
-
-def broadcasts(traffic: Traffic, name: str) -> None:
-    """An account of its own reaches each of its followers once."""
-    account = world.official_account(traffic.town.admin.as_caller(traffic.town.admin.token), name)
-    merchant = Client(traffic.line.as_caller(account.token), name, traffic.journal)
-    quota = merchant.api.as_caller(account.token)
-    wait_until(lambda: quota.ask("GET", "/v1/broadcast-quota").fine, "the account to be known", seconds=PATIENCE_S)
-    openids = [ids.derived_id("o", name, str(number))[:28] for number in range(60)]
-    for first in (0, 30):
-        done = merchant.post("/v1/followers:bulkFollow", {"openids": openids[first : first + 30], "source": "import"})
-        assert done["followed"] == 30, done
-    job = merchant.post("/v1/broadcasts", {"to_all": True, "content": {"text": name}})["broadcast"]
-    path = f"/v1/broadcasts/{job['job_id']}"
-    found = merchant.until(path, lambda told: told["broadcast"]["state"] == "sent", "the broadcast")["broadcast"]
-    assert (found["total_count"], found["sent_count"], found["error_count"]) == (60, 60, 0), found
-    reached = merchant.get(f"{path}/deliveries", outcome="sent", page_size=200)["openids"]
-    assert sorted(reached) == sorted(openids)
-
-
-def restocks(traffic: Traffic, name: str) -> None:
-    """A deposit and two movements of stock, up and down."""
-    merchant, shop = traffic._shops()[0]
-    merchant = Client(merchant.api, name, traffic.journal)
-    sku = next(sku for sku, (_, _, label, _) in traffic.goods.items() if label == "tea")
-    merchant.post(f"/v1/shops/{shop.shop_id}/deposits", {"amount": 700})
-    with traffic._lock:
-        traffic.deposits[shop.shop_id] += 700
-    for number, delta in enumerate((5, -5)):
-        item = {"sku_id": sku, "delta": delta, "request_id": f"{name}-{number}"}
-        done = merchant.post("/v1/products:bulkUpdateStock", {"items": [item]})
-        assert done["results"][0]["ok"], done
-
-
-def imports(traffic: Traffic, name: str) -> None:
-    """A small product file."""
-    shop = traffic.town.shops[1]
-    merchant = Client(traffic.line.as_caller(shop.token), name, traffic.journal)
-    lines = ["Handle,Title,Published,Option1 Name,Option1 Value,Variant Inventory Qty,Variant Price"]
-    lines += [f"{name}-{n},杯 {n},true,Title,Default Title,5,9.90" for n in range(20)]
-    form = {"format": "shopify-csv", "policy": "reject_failed"}
-    files = {"file": ("cups.csv", "\n".join(lines).encode(), "text/csv")}
-    import_id = merchant.post("/v1/imports", form=form, files=files)["import_id"]
-    done = merchant.until(f"/v1/imports/{import_id}", lambda told: told["state"] == "completed", "the import")
-    assert (done["created"], done["failed"]) == (20, 0), done
-
-
-EVERYTHING = (completes, never_pays, changes_mind, pays_twice, disputes, broadcasts, restocks, imports)
-__all__ = ["EVERYTHING", "PATIENCE_S", "GivenUpError", "Town", "Traffic", "UnexpectedAnswer", "patiently"]

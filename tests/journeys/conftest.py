@@ -1,5 +1,6 @@
 """One running stack for all journeys of a session; every test makes its own shops and buyers in it."""
 
+import json
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from services.cli import world
 from services.cli.api import Api
 from services.cli.stack import Options, Stack
 from services.cli.world import Merchant
+from tests.backends.pictures import PictureServer
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,15 @@ class Person:
 
 
 @pytest.fixture(scope="session")
-def stack(mongo_uri, broker, database_is_embedded, tmp_path_factory) -> Iterator[Stack]:
+def pictures() -> Iterator[PictureServer]:
+    """A stranger's picture server, from which the stack may fetch though it is on this machine."""
+    server = PictureServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def stack(mongo_uri, broker, database_is_embedded, pictures, tmp_path_factory) -> Iterator[Stack]:
     """The stack on the session's backends, with a database prefix and a virtual host of its own."""
     name = f"j{secrets.token_hex(4)}"
     amqp_uri = broker.open_host(name)
@@ -47,7 +57,7 @@ def stack(mongo_uri, broker, database_is_embedded, tmp_path_factory) -> Iterator
         copies=2,
         mongo_uri=mongo_uri,
         amqp_uri=amqp_uri,
-        environment={"JISHI_DB_PREFIX": f"{name}_"},
+        environment={"JISHI_DB_PREFIX": f"{name}_", "JISHI_FETCH_FROM": json.dumps([pictures.authority])},
     )
     running = Stack(options)
     running.start()

@@ -42,9 +42,7 @@ def sent(api, body: dict) -> dict:
 
 
 def until_sent(api, job_id: str) -> dict:
-    wait_until(
-        lambda: api.get(f"/v1/broadcasts/{job_id}")["broadcast"]["state"] == "sent", f"{job_id} to be sent", seconds=60
-    )
+    wait_until(lambda: api.get(f"/v1/broadcasts/{job_id}")["broadcast"]["state"] == "sent", f"{job_id} to be sent")
     return api.get(f"/v1/broadcasts/{job_id}")["broadcast"]
 
 
@@ -83,7 +81,7 @@ def account(admin):
     return make
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_month_of_a_service_account_with_ten_thousand_followers(admin, account):
     advance(admin, until=next_month(now(admin)) + MORNING)
     api, old, new = account().api, some_openids(10_000), some_openids(500)
@@ -228,3 +226,10 @@ def test_followers_come_leave_mute_and_are_listed(account):
     job = sent(api, {"tag_id": tag_id, "content": {"text": "老客"}})
     assert (counts(job), job["skipped_muted"]) == ([4, 3, 3, 0], 1)
     assert listed(api, job["job_id"], "muted") == who[1:2]
+    first, again = (api.ask("POST", "/v1/followers:bulkUnmute", {"openids": who}, key="unmute") for _ in range(2))
+    assert (first.status, first.body) == (200, {"changed": 1})
+    assert (again.body, again.replayed) == (first.body, True)
+    assert api.post("/v1/followers:bulkUnmute", {"openids": who}) == {"changed": 0}
+    assert not any(follower["muted"] for follower in api.get("/v1/followers")["followers"])
+    quota = api.get("/v1/broadcast-quota", tag_id=tag_id)
+    assert [quota[name] for name in ("followers", "muted", "reach")] == [4, 0, 4]

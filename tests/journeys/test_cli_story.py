@@ -9,7 +9,7 @@ from rich.progress import Progress
 from services.cli.demo.run import CHAPTERS, SAMPLE, chapter
 from services.cli.demo.story import Story
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +20,6 @@ def story(stack, api):
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_the_chapter_holds(story, name):
     before = len(story.expect.failures)
-    assert chapter(story, CHAPTERS[name])
+    assert chapter(story, CHAPTERS[name]), story.expect.failures[before:]
     assert story.expect.failures[before:] == []
     assert any(figure.chapter == CHAPTERS[name].TITLE for figure in story.figures)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -15,7 +16,7 @@ from services.cli.api import Api
 from services.cli.processes import Identity, identify
 from tests.backends.processes import wait_until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 class Up:
@@ -76,16 +77,20 @@ def test_up_survives_kill_9_of_a_child_and_of_everything(up):
     admin = api.as_caller(world.first_admin(api, secret))
     shop = world.open_shop(admin, "不倒翁")
 
-    before = first.children
+    before, killed = first.children, ("database", "servers", "gateway")
     assert set(before) == {"database", "servers", "worker", "jobs", "channel", "gateway"}
-    for name in ("database", "servers", "gateway"):
+    for name in killed:
         os.kill(before[name].pid, signal.SIGKILL)
-    wait_until(
-        lambda: all(first.children[name] != before[name] for name in ("database", "servers", "gateway")), "restarts"
-    )
-    wait_until(lambda: healthy(url), "health after three children were killed", seconds=60)
+
+    def restarted():  # one that is down at the moment stands nowhere
+        now = first.children
+        return all(now.get(name, before[name]) != before[name] for name in killed)
+
+    wait_until(restarted, "restarts")
+    wait_until(lambda: healthy(url), "health after three children were killed")
     assert api.get(f"/v1/shops/{shop.shop_id}")["shop"]["state"] == "open"
 
+    a_stranger_on_the_gateways_port(first, url)
     children = first.children
     first.end(signal.SIGKILL)
     wait_until(lambda: not alive(children), "the children to die with their supervisor")
@@ -98,6 +103,30 @@ def test_up_survives_kill_9_of_a_child_and_of_everything(up):
     assert second.end(signal.SIGTERM) == 0
     assert alive(children) == []
     api.close()
+
+
+def a_stranger_on_the_gateways_port(up, url):
+    """The gateway dies and somebody else takes its port: it is said who, and the gateway comes back when the port is free."""
+    port = int(url.rpartition(":")[2])
+    os.kill(up.process.pid, signal.SIGSTOP)
+    os.kill(up.children["gateway"].pid, signal.SIGKILL)
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        wait_until(lambda: bound(stranger, port), "the stranger to have the port")
+        stranger.listen()
+        os.kill(up.process.pid, signal.SIGCONT)
+        said = next(line for line in up.process.stdout if "cannot be started again" in line)
+        assert said.startswith(f"jishi up: gateway: cannot be started again: port {port} is taken by ")
+        assert f"(process {os.getpid()})" in said
+        assert not healthy(url)
+    wait_until(lambda: healthy(url), "health after the port was free again", seconds=60)
+
+
+def bound(stranger, port):
+    with contextlib.suppress(OSError):
+        stranger.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def test_a_second_up_on_the_same_folder_is_refused_and_sandbox_doors_are_shut_without_a_sandbox(up):

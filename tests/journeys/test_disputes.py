@@ -136,6 +136,8 @@ def test_a_large_ruling_takes_two_people_and_waits_for_the_appeal(admin, shop, b
     ruled = arbitrator.post(f"/v1/disputes/{case_id}:rule", RULING)["case"]
     assert ruled["state"] == "wait_second_person"
     assert arbitrator.ask("POST", f"/v1/disputes/{case_id}:confirmRuling").status == 403
+    send_back(shop, arbitrator, supervisor, case_id)
+    assert arbitrator.post(f"/v1/disputes/{case_id}:rule", RULING)["case"]["state"] == "wait_second_person"
     confirmed = supervisor.post(f"/v1/disputes/{case_id}:confirmRuling")["case"]
     assert confirmed["state"] == "adjudicated"
     assert confirmed["ruling"]["confirmed_by"]
@@ -143,6 +145,23 @@ def test_a_large_ruling_takes_two_people_and_waits_for_the_appeal(admin, shop, b
     assert buyer.api.ask("POST", f"/v1/disputes/{case_id}:acceptRuling").status == 403
     advance(admin, int(timedelta(days=7).total_seconds()) + 60)
     assert until_closed(buyer, case_id, "closed_refund_full")["refunded"] == 250_000
+
+
+def send_back(shop, arbitrator, supervisor, case_id: str) -> None:
+    """The supervisor disagrees with the ruling; what was rejected is told to the platform only."""
+    path, why = f"/v1/disputes/{case_id}:rejectRuling", {"reason": "请先看签收照片"}
+    assert arbitrator.ask("POST", path, why).status == 403
+    assert shop.api.ask("POST", path, why).status == 403
+    assert [error["field"] for error in supervisor.ask("POST", path).body["errors"]] == ["reason"]
+    first, again = (supervisor.ask("POST", path, why, key=f"reject-{case_id}") for _ in range(2))
+    assert (first.body["case"]["state"], "ruling" in first.body["case"]) == ("platform_queued", False)
+    assert (again.replayed, again.body) == (True, first.body)
+    assert supervisor.ask("POST", path, why).reason == "WRONG_STATE"
+    (kept,) = case_of(arbitrator, case_id)["rejected_rulings"]
+    assert (kept["reason"], kept["ruling"]["amount"], bool(kept["rejected_by"])) == ("请先看签收照片", 250_000, True)
+    seen = case_of(shop.api, case_id)
+    assert seen["rejected_rulings"] == []
+    assert (seen["timeline"][-1]["action"], seen["timeline"][-1]["actor_id"]) == ("reject_ruling", "")
 
 
 def test_what_is_not_yours_is_not_there_and_what_is_wrong_is_named(

@@ -1,30 +1,21 @@
 """The first session of the README, run as it stands there."""
 
-import os
 import re
-import subprocess
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.journeys import guides
 
 
 def test_the_first_session_goes_as_the_readme_says(stack, tmp_path):
-    session = re.search(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    environment = {**os.environ, "JISHI_BASE_URL": stack.url, "JISHI_DATA_DIR": str(stack.data)}
-    script = "set -e\n" + session.group(1).replace("--out world.json", f"--out {tmp_path}/world.json").replace(
-        "< world.json", f"< {tmp_path}/world.json"
-    )
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert '"state":"completed"' in done.stdout
-    assert '"created":362' in done.stdout
-    assert '"trade_state":"SUCCESS"' in done.stdout
-    assert done.stdout.rstrip().endswith("}]}]}}")
+    (session,) = [found for found in guides.sessions("README.md") if "curl" in found]
+    moved = session.replace("--out world.json", f"--out {tmp_path}/world.json")
+    told = guides.run(moved.replace("< world.json", f"< {tmp_path}/world.json"), stack)
+    assert '"state":"completed"' in told
+    assert '"created":362' in told
+    assert '"trade_state":"SUCCESS"' in told
+    assert told.rstrip().endswith("}]}]}}")
 
 
 def test_every_guide_that_the_readme_names_is_there():
-    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
+    for target in re.findall(r"\]\(([^)#]+)\)", guides.text("README.md")):
         if "://" not in target:
-            assert (ROOT / target).exists(), target
+            assert (guides.ROOT / target).exists(), target

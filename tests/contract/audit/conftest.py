@@ -11,6 +11,7 @@ from services.chassis import clock, mongo
 from services.chassis.settings import Settings
 from services.cli.audit.report import Report
 from services.cli.audit.run import audit
+from services.payments.jobs.reconciling import business_yesterday, close_bills
 from services.payments.store.posting import collected
 from tests.contract.audit.house import House
 
@@ -53,6 +54,9 @@ class Standing:
         house.sell("s2", "书", (3000, 12))  # said anew: a movement in a chunk
         house.restock("s1", tea[1], 5)
         house.deposit("s1", 2000)
+        (lamp,) = house.sell("s1", "灯", (800, 9))
+        house.cheapen("s1", lamp, 500, 3)
+        house.paid("b1", (lamp, 2))
         self.skus = [tea[1], cup[1], book[1]]
         self.two_shops, _ = house.place("b1", (tea, 2), (book, 1))
         house.pay(self.two_shops, "b1")
@@ -75,13 +79,19 @@ class Standing:
         self.job = house.send("a1")
         self.subscription_job = house.send("a3")
         house.pass_time(days=1)
+        close_bills(house.payments, business_yesterday(), lambda: None)
         house.follow("a1", 10, "new")
         house.send("a1")
         self.awaiting, _ = house.place("b8", (cup, 1))
         house.attempt(self.awaiting, "b8")
         self.shipped = house.paid("b9", (tea, 1))
         house.ship(self.shipped["_id"], "s1")
+        (dinner,) = house.sell("s1", "晚餐", (700, 5), fulfilment="voucher")
+        house.redeem(house.paid("b10", (dinner, 2)), 1)
         house.settle()
+        house.pass_time(minutes=2)  # what looks after orders being placed has its turn now, not while tests look
+        house.settle()
+        house.seal()
 
     def _closed_unpaid(self, sku) -> Any:
         _, placed = self.house.place("b6", (sku, 1))

@@ -13,11 +13,15 @@ from jishi.catalog.v1 import products_pb2
 from services.accounts import model as accounts
 from services.broadcast.commands import following, sending
 from services.broadcast.store import Store as BroadcastStore
-from services.catalog.commands import products, reservations
+from services.catalog.commands import bulk, products, reservations, windows
+from services.catalog.model.bulk import SkuRef
+from services.catalog.model.restock import StockItem
 from services.catalog.store import Store as CatalogStore
-from services.catalog.store.fresh import Fresh
 from services.chassis import clock, codec, commit, mongo, subscriptions
+from services.chassis.codes import Codes
 from services.chassis.commit import Cause
+from services.chassis.fresh import Fresh
+from services.chassis.jobs import Jobs
 from services.chassis.mongo import Client, Document
 from services.chassis.once import Intake
 from services.chassis.presence import Presence
@@ -29,19 +33,22 @@ from services.disputes.model import Party
 from services.disputes.store import Store as DisputesStore
 from services.orders import commands as orders
 from services.orders import queries
+from services.orders.commands.vouchers import redeem
 from services.orders.model.states import Known
+from services.orders.model.vouchers import text
 from services.orders.store import Store as OrdersStore
 from services.payments import commands as payments
 from services.payments import jobs
+from services.payments.jobs import sealing
 from services.payments.model.payable import Success
 from services.payments.store import Store as PaymentsStore
 from services.payments.store.posting import collected
 
 ADDRESS = {
     "receiver_name": "王芳",
-    "province": "浙江",
-    "city": "杭州",
-    "zone": "西湖",
+    "province": "浙江省",
+    "city": "杭州市",
+    "zone": "西湖区",
     "address": "文三路 1 号",
     "mobile": "13800000000",
 }
@@ -95,6 +102,12 @@ class House:
 
     def database(self, service: str) -> mongo.Database:
         return mongo.database(self.client, self.settings, service)
+
+    def seal(self) -> None:
+        """What the jobs process does with the journal every few seconds."""
+        Jobs("payments", self.database("payments"), jobs.JOBS, Presence("payments", "tests", "jobs")).stand()
+        sealing.seal_all(self.payments, lambda: None)
+        self.payments.sealing.update_many({}, {"$set": {"next_at": 1 << 50}})
 
     def cause(self) -> Cause:
         self._causes += 1
@@ -154,27 +167,58 @@ class House:
         commit.create(rows["shops"], shop, self.cause(), facts=(accounts.shop_changed(shop),))
         self.settle()
 
-    def sell(self, shop_id: str, external_id: str, *skus: tuple[int, int], buy_limit: int = 0) -> list[tuple[str, str]]:
+    def sell(
+        self, shop_id: str, external_id: str, *skus: tuple[int, int], buy_limit: int = 0, fulfilment: str = ""
+    ) -> list[tuple[str, str]]:
         """Put a product on sale: (price, quantity) a SKU; answers (product, sku) ids."""
         wanted = [
             {"values": [str(n)], "price": price, "quantity": quantity} for n, (price, quantity) in enumerate(skus)
         ]
         values = {"external_id": external_id, "name": external_id, "axes": ["款式"], "skus": wanted, "listed": True}
-        item = codec.to_plain(codec.from_plain(products_pb2.ProductInput, {**values, "buy_limit": buy_limit}))
+        item = codec.to_plain(
+            codec.from_plain(products_pb2.ProductInput, {**values, "buy_limit": buy_limit, "fulfilment": fulfilment})
+        )
         outcome = products.bulk_upsert(self.catalog, self.cause(), shop_id, [item], "", 0)
         assert not outcome.document["failed"], outcome.document["results"]
         product_id = outcome.document["results"][0]["product_id"]
         product = self.catalog.products.find_one({"_id": product_id})
         return [(product_id, sku["sku_id"]) for sku in product["listing"]["skus"]]
 
+    def cheapen(self, shop_id: str, sku: tuple[str, str], price: int, quantity: int) -> None:
+        """A flash sale for an hour."""
+        ends_at = clock.business() + timedelta(hours=1)
+        items = [{"sku_id": sku[1], "price": price, "quantity": quantity}]
+        said = {
+            "kind": "flash",
+            "starts_at": None,
+            "ends_at": ends_at,
+            "buyer_limit": 0,
+            "ship_by": None,
+            "items": items,
+        }
+        windows.open_window(self.catalog, self.cause(), shop_id, sku[0], said)
+
+    def presell(self, shop_id: str, sku: tuple[str, str], quantity: int, days: int) -> None:
+        """A presale for an hour that promises to ship in so many days."""
+        now = clock.business()
+        items = [{"sku_id": sku[1], "price": 900, "quantity": quantity}]
+        said = {"kind": "presale", "starts_at": None, "ends_at": now + timedelta(hours=1), "buyer_limit": 0}
+        said |= {"ship_by": now + timedelta(days=days), "items": items}
+        windows.open_window(self.catalog, self.cause(), shop_id, sku[0], said)
+
     def restock(self, shop_id: str, sku_id: str, delta: int) -> None:
-        products.bulk_update_stock(
-            self.catalog, self.cause(), shop_id, [products.Delta(sku_id, delta, f"r{self._causes}")]
-        )
+        call = bulk.Bulk(self.catalog, self.cause(), shop_id)
+        bulk.update_stock(call, [StockItem(SkuRef(sku_id), f"r{self._causes}", delta)])
 
     def ship(self, order_id: str, shop_id: str) -> None:
         parcel = {"need_delivery": False, "delivery_company": "", "delivery_track_no": "", "is_others": False}
         orders.ship(self.orders, self.cause(), Known("merchant", shop_id, shop_id), order_id, parcel)
+
+    def redeem(self, order: Document, voucher: int) -> None:
+        """The shop scans a voucher."""
+        merchant = Known("merchant", order["shop_id"], order["shop_id"])
+        code = Codes(self.settings, "orders", "JV1").sign(text(order["_id"], voucher))
+        redeem(self.orders, Codes(self.settings, "orders", "JV1"), self.cause(), merchant, code, "")
 
     def deposit(self, shop_id: str, amount: int) -> None:
         payments.pay_deposit(self.payments, self.cause(), shop_id, amount)

@@ -29,6 +29,23 @@ def test_money_that_came_when_the_goods_were_gone(shop):
     assert (closed["state"], closed["close_reason"], closed["refunded"]) == ("closed", "out_of_stock", 10000)
 
 
+def test_a_presale_that_is_missed_goes_back_by_itself(shop):
+    (lamp,) = shop.sell("s1", "灯", (1000, 0))
+    shop.presell("s1", lamp, 5, days=20)
+    missed, sent = shop.paid("b1", (lamp, 2)), shop.paid("b2", (lamp, 1))
+    disputed = shop.paid("b3", (lamp, 1))
+    shop.pass_time(days=20)
+    assert shop.orders.order(missed["_id"])["late_shipment"]
+    shop.ship(sent["_id"], "s1")
+    shop.pass_time(days=2, hours=23)
+    shop.open_case(disputed, 100)
+    shop.pass_time(hours=2)
+    closed = shop.orders.order(missed["_id"])
+    assert (closed["state"], closed["close_reason"], closed["refunded"]) == ("closed", "presale_missed", 1800)
+    assert shop.orders.order(sent["_id"])["state"] == "shipped"
+    assert shop.orders.order(disputed["_id"])["state"] == "paid", "a case decides about it"
+
+
 def test_a_late_payment_is_sent_back(shop):
     checkout_id, _ = shop.place("b1", (shop.tea, 1))
     success = shop.attempt(checkout_id, "b1")
@@ -87,7 +104,8 @@ def test_followers_who_left_between_admission_and_delivery_are_errors(shop):
     asked = {"to_all": True, "tag_id": 0, "content": {"text": "你好"}, "clientmsgid": ""}
     job = sending.send(shop.broadcast, shop.cause(), "a1", asked).document
     following.bulk_unfollow(shop.broadcast, shop.cause(), "a1", [openid(1), openid(2)], mute=False)
-    following.bulk_unfollow(shop.broadcast, shop.cause(), "a1", [openid(3)], mute=True)
+    following.bulk_unfollow(shop.broadcast, shop.cause(), "a1", [openid(3), openid(4)], mute=True)
+    following.bulk_unmute(shop.broadcast, shop.cause(), "a1", [openid(4), openid(5)])
     shop.settle()
     sent = shop.broadcast.jobs.find_one({"_id": job["_id"]})
     assert (sent["state"], sent["sent_count"], sent["error_count"]) == ("sent", 18, 2)

@@ -8,11 +8,13 @@ import pytest
 from tests.bench import __main__ as bench
 from tests.bench import eventing, load, ordering
 from tests.bench.report import Report
-from tests.bench.world import TINY, running
+from tests.bench.world import FULL, TINY, running
 
-BUDGET_COMMANDS, BUDGET_WRITES = 14, 20
-ALONE_COMMANDS = 26
+BUDGET_COMMANDS, BUDGET_WRITES = 12, 16
+ALONE_COMMANDS, ALONE_WRITES = 26, 19.5
 CONCURRENCY, ORDERS = 16, 96
+COUNTS = 3
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +64,26 @@ def test_percentiles_are_interpolated_inside_their_bucket():
 def test_what_an_order_of_two_lines_costs_the_database(stack):
     """The budget of the house for a placed-and-paid order, all services together; the channel is a stranger, idle polls are taken off.
 
-    Writes are the same at every load. Commands fall with it, because what waits at the same time is done together.
+    Both fall with the load, because what waits at the same time is done together. Somebody else's work on
+    this machine only adds to both (conflicts are tried again, leases run out), so the cheapest of a few counts is what the house costs.
     """
-    steady = replace(stack, sizes=replace(TINY, idle_s=3.0))  # idle polls must be known well to be taken off
+    sizes = replace(
+        TINY, catalog=FULL.catalog, buyers=FULL.buyers, idle_s=3.0
+    )  # idle polls must be known well to be taken off
+    steady = replace(stack, sizes=sizes)
     people = ordering.crowd(steady)
     ordering.place(steady, people, 4, 2)
-    alone = ordering.counted(steady, people, 20, 1)
-    assert alone.writes <= BUDGET_WRITES + 0.5
-    assert alone.commands <= ALONE_COMMANDS
-    crowded = ordering.counted(steady, people, ORDERS, CONCURRENCY)
-    assert crowded.commands <= BUDGET_COMMANDS
+    assert within(steady, people, (20, 1), writes=ALONE_WRITES, commands=ALONE_COMMANDS)
+    assert within(steady, people, (ORDERS, CONCURRENCY), writes=BUDGET_WRITES, commands=BUDGET_COMMANDS)
+
+
+def within(stack, people, load, *, writes, commands):
+    """Whether one of at most ``COUNTS`` counts keeps to the budget."""
+    for _ in range(COUNTS):
+        found = ordering.counted(stack, people, *load)
+        print(
+            f"{load[0]} orders at concurrency {load[1]}: {found.writes:.2f} writes, {found.commands:.2f} commands each"
+        )
+        if found.writes <= writes and found.commands <= commands:
+            return True
+    return False

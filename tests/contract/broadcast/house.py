@@ -63,6 +63,10 @@ class House:
         """Followers leave, or mute."""
         return following.bulk_unfollow(self.store, fresh(), account_id, list(who), mute=mute)[0]
 
+    def unmute(self, account_id: str, who: Iterable[str]) -> dict[str, int]:
+        """Muted followers get broadcasts again."""
+        return following.bulk_unmute(self.store, fresh(), account_id, list(who))[0]
+
     def tag(self, account_id: str, name: str, who: Iterable[str]) -> int:
         """A new tag on these followers; its id."""
         tag = following.create_tag(self.store, fresh(), account_id, name).document

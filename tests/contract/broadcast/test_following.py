@@ -122,6 +122,40 @@ def test_a_tag_is_made_once_and_its_name_is_its_own(house):
     assert following.create_tag(house.store, fresh(), house.account("other"), "老客").document["name"] == "老客"
 
 
+def test_the_muted_are_unmuted_once_and_the_bitmaps_follow(house):
+    account, cause = house.account(), fresh("unmute")
+    house.follow(account, openids(0, 10))
+    house.leave(account, openids(0, 4), mute=True)
+    house.leave(account, openids(0, 1))
+    first = following.bulk_unmute(house.store, cause, account, openids(0, 3) + openids(7, 12))
+    again = following.bulk_unmute(house.store, cause, account, openids(0, 3) + openids(7, 12))
+    assert (first, again) == (({"changed": 3}, False), ({"changed": 3}, True))
+    assert house.unmute(account, openids(0, 3)) == {"changed": 0}
+    assert house.unmute(house.account("other"), openids(3, 4)) == {"changed": 0}
+    (shard,) = house.store.shards_of(account)
+    assert (set(unpack(shard["muted"])), shard["count"]) == ({3}, 9)
+    assert house.follow(account, openids(0, 1)) == {"followed": 1, "known": 0, "total": 10}
+    assert queries.quota(house.store, account, 0)["muted"] == 1
+
+
+def test_mutes_and_unmutes_at_once_leave_documents_and_bitmaps_in_step(house):
+    account = house.account()
+    house.follow(account, openids(0, 30))
+
+    def turn(number: int) -> None:
+        who = openids(number % 7, 15 + number % 11)
+        if number % 2:
+            house.unmute(account, who)
+        else:
+            house.leave(account, who, mute=True)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(turn, range(24)))
+    rows = house.store.followers.find({"account_id": account, "muted": True})
+    (shard,) = house.store.shards_of(account)
+    assert set(unpack(shard["muted"])) == {row["ordinal"] for row in rows}
+
+
 def test_a_tag_counts_those_who_follow_and_carry_it(house):
     account = house.account()
     house.follow(account, openids(0, 10))

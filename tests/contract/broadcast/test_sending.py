@@ -186,6 +186,10 @@ def test_the_muted_are_left_out_and_said(house):
     assert explained(house, account, job["_id"], "muted") == openids(0, 4)
     sets = house.sets(job["_id"])
     assert sets["delivered"] == set(range(4, 9))
+    house.unmute(account, openids(0, 3))
+    job = house.run(house.send(account, to_all=False, tag_id=house.tag(account, "老客", openids(2, 5))).document["_id"])
+    assert [job[name] for name in ("total_count", "skipped_muted", "sent_count")] == [3, 1, 2]
+    assert house.sets(job["_id"])["delivered"] == {2, 4}
 
 
 def test_calls_are_limited_by_the_minute_and_the_day(house):

@@ -18,7 +18,7 @@ from pymongo import MongoClient
 
 from services.chassis import channel_signing as signing
 from services.chassis import clock
-from tests.backends.processes import ServerProcess, free_port, wait_until
+from tests.backends.processes import PATIENCE_S, ServerProcess, free_port, wait_until
 
 ROOT = Path(__file__).parents[3]
 
@@ -107,7 +107,7 @@ class Channel:
 
     def start(self):
         self.process.start()
-        self.process.wait_ready(self.answers, seconds=40)
+        self.process.wait_ready(self.answers, seconds=PATIENCE_S)
 
     def answers(self):
         try:

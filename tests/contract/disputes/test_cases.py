@@ -10,7 +10,7 @@ from services.chassis.errors import Refusal
 from services.chassis.once import Result
 from services.chassis.timers import Timers
 from services.disputes import commands, queries
-from tests.contract.disputes.house import BUYER, FIRST, MERCHANT, OTHER_BUYER, OTHER_SHOP, SECOND, fresh
+from tests.contract.disputes.house import BUYER, FIRST, MERCHANT, OTHER_BUYER, OTHER_SHOP, RULING, SECOND, fresh
 
 DAY = timedelta(days=1)
 
@@ -65,11 +65,49 @@ def test_a_case_after_a_case_claims_what_is_left_and_the_sixth_is_refused(house)
     assert reason_of(lambda: house.open(amount=50_001)) == "INVALID_ARGUMENT"
     assert house.open()["claim"] == 50_000
     for _ in range(3):
-        commands.withdraw(house.store, fresh(), BUYER, house.store.open_case_of("1")["_id"])
+        commands.withdraw(house.store, fresh(), BUYER, house.store.cases.find_one({"open_order": "1"})["_id"])
         house.open()
-    commands.withdraw(house.store, fresh(), BUYER, house.store.open_case_of("1")["_id"])
+    commands.withdraw(house.store, fresh(), BUYER, house.store.cases.find_one({"open_order": "1"})["_id"])
     with pytest.raises(Refusal, match="CONDITION_UNMET"):
         house.open()
+
+
+def test_openings_and_withdrawals_at_once_never_pass_the_most_cases_an_order(house):
+    """Each opening may have counted the cases before another one was opened and closed."""
+
+    def open_and_withdraw(_) -> str:
+        try:
+            case_id = house.open()["_id"]
+        except Refusal as refusal:
+            return refusal.reason
+        return reason_of(lambda: commands.withdraw(house.store, fresh(), BUYER, case_id))
+
+    reasons: list[str] = []
+    with ThreadPoolExecutor(8) as pool:
+        while (
+            "CONDITION_UNMET" not in reasons
+        ):  # who meets another's open case is refused, and may be all of them for a while
+            reasons += pool.map(open_and_withdraw, range(60))
+    assert set(reasons) <= {"", "ALREADY_EXISTS", "CONDITION_UNMET", "VERSION_CONFLICT"}
+    assert reasons.count("") == house.store.cases.count_documents({}) == 5
+
+
+def test_an_opening_that_another_case_overtook_counts_it_and_what_it_refunded(house, monkeypatch):
+    seen, once = house.store.cases_of_order, []
+
+    def slower(order_id):
+        found = seen(order_id)
+        if not once:
+            once.append(order_id)
+            first = house.open(amount=200_000)["_id"]
+            commands.accept(house.store, fresh(), MERCHANT, first)
+            house.refunded(first, 200_000)
+        return found
+
+    monkeypatch.setattr(house.store, "cases_of_order", slower)
+    assert house.open()["claim"] == 50_000
+    numbers = [case["number_in_order"] for case in house.store.cases.find().sort("number_in_order", 1)]
+    assert numbers == ["1/1", "1/2"]
 
 
 def test_what_is_not_yours_is_not_there(house):
@@ -191,6 +229,36 @@ def test_a_large_ruling_needs_two_people(house):
     confirmed = commands.confirm_ruling(house.store, fresh(), SECOND, case_id).document
     assert (confirmed["state"], confirmed["ruling"]["confirmed_by"]) == ("adjudicated", "a2")
     assert commands.accept_ruling(house.store, fresh(), MERCHANT, case_id).document["state"] == "executing"
+
+
+def test_a_rejected_ruling_is_ruled_on_again_and_kept_for_the_platform(house):
+    case_id = house.queued()
+    first = fresh("first ruling")
+    before = commands.rule(house.store, first, FIRST, case_id, RULING).document
+    assert reason_of(lambda: commands.reject_ruling(house.store, fresh(), FIRST, case_id, "错")) == "PERMISSION_DENIED"
+    reject = fresh("reject")
+    back = commands.reject_ruling(house.store, reject, SECOND, case_id, "只是带子断了")
+    assert (back.document["state"], "ruling" in back.document) == ("platform_queued", False)
+    assert house.rule(case_id, SECOND, remedy="refund_partial", amount=110_000)["state"] == "wait_second_person"
+    commands.reject_ruling(house.store, fresh(), FIRST, case_id, "还是太多")
+
+    case = house.store.case(case_id)
+    kept = [(row["ruling"]["amount"], row["ruling"]["ruled_by"], row["reason"]) for row in case["rejected_rulings"]]
+    assert kept == [(250_000, "a1", "只是带子断了"), (110_000, "a2", "还是太多")]
+    assert queries.shown(FIRST, case)["rejected_rulings"] == case["rejected_rulings"]
+    assert queries.shown(MERCHANT, case)["rejected_rulings"] == []
+    again = commands.reject_ruling(house.store, reject, SECOND, case_id, "只是带子断了")
+    assert (again.replayed, again.document) == (True, {**again.document, **_told(back.document)})
+    assert _told(commands.rule(house.store, first, FIRST, case_id, RULING).document) == _told(before)
+
+    assert house.rule(case_id, remedy="refund_partial", amount=20_000)["state"] == "executing"
+    assert [kind for kind, _ in house.facts(case_id)] == ["opened", "ruled"]
+
+
+def _told(case):
+    """What an answer tells of a case and may change."""
+    names = ("state", "ruling", "rejected_rulings", "timeline", "due_at")
+    return {name: case[name] for name in names if case.get(name)}
 
 
 def test_a_step_again_with_the_same_key_answers_the_same(house):

@@ -20,6 +20,7 @@ from services.payments import commands, jobs, queries
 from services.payments.provider import Channel
 from services.payments.store import COLLECTIONS, Store
 from services.payments.worker import WORKER
+from tests.backends.letters import promised
 from tests.backends.processes import wait_until
 
 BUYER = "user_1"
@@ -139,8 +140,8 @@ class House:
 
     # ------------------------------------------------------------------------------------------------------ what it does
 
-    def create(self, checkout_id: str, method: str = "native", key: str = "") -> dict[str, Any]:
-        cause = Cause(f"cmd:{key or ids.secret()}", "body")
+    def create(self, checkout_id: str, method: str = "native", key: str = "", body: str = "body") -> dict[str, Any]:
+        cause = Cause(f"cmd:{key or ids.secret()}", body)
         asked = {"checkout_id": checkout_id, "method": method}
         made = commands.create_payment(self.store, self.orders, self.channel, cause, BUYER, asked)
         return {**queries.payment_view(made.payable, made.number), "replayed": made.replayed}
@@ -173,7 +174,7 @@ class House:
         jobs.inquire(self.store, self.channel, self.store.payable(checkout_id), lambda: None)
 
     def outbox(self, *rows: Any) -> list[dict[str, Any]]:
-        return [event for row in rows for event in row.get("outbox", ())]
+        return [event for row in rows for event in promised(self.store.database, row)]
 
     def balances(self) -> dict[str, int]:
         _, purse = queries.balance(self.store, SHOP)

@@ -1,6 +1,7 @@
 """An order is paid by a signed notification or a query, once; everything else goes back by itself."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -168,24 +169,46 @@ def test_creating_again_with_the_same_key_answers_the_same(house):
         house.create(checkout_id)
 
 
-def test_a_creation_that_died_before_the_channel_heard_of_it_goes_on(house):
+def test_a_creation_that_died_when_the_channel_had_heard_of_it_goes_on(house):
     checkout_id = house.checkout(700)
     asked = {"checkout_id": checkout_id, "method": "native"}
     dead, key = Dead(house.settings), ids.secret()
     with pytest.raises(SystemExit):
         commands.create_payment(house.store, house.orders, dead, Cause(f"cmd:{key}", "body"), BUYER, asked)
-    assert house.store.payable(checkout_id)["payments"][0]["state"] == "placing"
+    assert house.store.payable(checkout_id) is None
     payment = house.create(checkout_id, key=key)
     assert payment["state"] == "open"
     assert house.pay(payment).status_code == 200
     house.until(checkout_id, "paid")
+    assert house.create(checkout_id, key=key)["payment_id"] == payment["payment_id"]
 
 
 class Dead(Channel):
-    """A process that is killed when it has written down what it will place."""
+    """A process that is killed before it has written down what the channel answered."""
 
-    def place(self, _trade):
+    def place(self, trade):
+        super().place(trade)
         raise SystemExit
+
+
+def test_a_key_belongs_to_one_request(house):
+    first, second, key = house.checkout(700), house.checkout(700), ids.secret()
+    opened = house.create(first, key=key)
+    with pytest.raises(Refusal, match="IDEMPOTENCY_KEY_REUSED"):
+        house.create(second, key=key, body="another")
+    with pytest.raises(Refusal, match="IDEMPOTENCY_KEY_REUSED"):
+        house.create(first, "jsapi", key=key, body="another")
+    assert house.store.payable(second) is None
+    assert house.create(first, key=key)["payment_id"] == opened["payment_id"]
+
+
+def test_the_same_creation_many_times_at_once_is_one_attempt(house):
+    checkout_id, key = house.checkout(700), ids.secret()
+    house.create(checkout_id)
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda _: house.create(checkout_id, "jsapi", key=key), range(8)))
+    assert len({one["prepay_id"] for one in made}) == 1
+    assert len(house.store.payable(checkout_id)["payments"]) == 2
 
 
 def test_a_channel_that_fails_is_asked_again_with_the_same_number(house):

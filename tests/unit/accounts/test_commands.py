@@ -187,7 +187,7 @@ def test_an_app_speaks_for_a_shop_while_it_is_installed_there(house, verify):
     with pytest.raises(Refusal, match="PERMISSION_DENIED"):
         issue(house, client_id, secret, shop_id=shop_id)
     [(kind, data)] = facts(house.store.grants)
-    assert (kind, data["subject"]) == ("jishi.accounts.token.revoked.v1", client_id)
+    assert (kind, data["subject"], data["shop_id"]) == ("jishi.accounts.token.revoked.v1", client_id, shop_id)
     again = people.grant_app(house, cause(), shop_id, client_id, [])
     assert again.document["scopes"] == ["orders:read", "products:write"]
 
@@ -210,6 +210,8 @@ def test_a_caller_revokes_its_own_tokens_and_only_an_admin_those_of_others(house
         tokens.revoke(house, cause(), other, "", user_id)
     with pytest.raises(Refusal, match="INVALID_ARGUMENT"):
         tokens.revoke(house, cause(), admin, token_id, user_id)
+    with pytest.raises(Refusal, match="INVALID_ARGUMENT: token_id: name the token"):
+        tokens.revoke(house, cause(), admin, "", "")
     tokens.revoke(house, cause(), buyer, token_id, "")
     tokens.revoke(house, cause(), admin, "", user_id)
     told = sorted((data.get("token_id", ""), data["subject"]) for _, data in facts(house.store.revocations))

@@ -155,11 +155,11 @@ def test_the_clock_goes_no_further_than_dates_can(now, seconds, until, field):
     assert model.clock_target(model.CLOCK_END - timedelta(days=1), 5, 86_400, None) == 86_400_005
 
 
-def test_taking_an_app_off_a_shop_revokes_its_tokens_once():
+def test_taking_an_app_off_a_shop_revokes_its_tokens_for_that_shop_once():
     later = NOW + timedelta(days=1)
-    grant = {"_id": "app_1:shop_1", "client_id": "app_1", "active": True, "scopes": ["a"]}
-    change = model.revoke_grant(grant, NOW, later)
-    assert change.facts[0].data == {"token_id": "", "subject": "app_1", "issued_before": NOW, "expire_time": later}
+    grant = {"_id": "app_1:shop_1", "client_id": "app_1", "shop_id": "shop_1", "active": True, "scopes": ["a"]}
+    told = {"token_id": "", "subject": "app_1", "shop_id": "shop_1", "issued_before": NOW, "expire_time": later}
+    assert model.revoke_grant(grant, NOW, later).facts[0].data == told
     assert model.revoke_grant({**grant, "active": False}, NOW, later) is None
     assert model.grant(grant, ["a"]) is None
     assert model.grant({**grant, "active": False}, ["a"]).set == {"active": True, "scopes": ["a"]}

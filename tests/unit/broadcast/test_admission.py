@@ -14,6 +14,7 @@ from services.broadcast.model import Usage
 from services.broadcast.store.rules import rules_at
 from services.chassis import calendar
 from services.chassis.errors import Refusal
+from tests.examples import examples
 
 NOW = datetime(2026, 1, 5, 2, tzinfo=UTC)
 RULES = rules_at(NOW)
@@ -53,7 +54,7 @@ def test_bitmaps_count_as_sets_do(followers, muted, members, cap, received):
 
 
 class Account(RuleBasedStateMachine):
-    """One account over days and months: followers come, leave, mute and are tagged; broadcasts are admitted or refused."""
+    """One account over days and months: followers come, leave, mute, unmute and are tagged; broadcasts are admitted or refused."""
 
     @initialize(kind=st.sampled_from(["service", "subscription", "enterprise"]), start=st.integers(0, 50))
     def begin(self, kind, start):
@@ -78,6 +79,10 @@ class Account(RuleBasedStateMachine):
     @rule(who=ORDINALS)
     def mute(self, who):
         self.muted |= who
+
+    @rule(who=ORDINALS)
+    def unmute(self, who):
+        self.muted -= who
 
     @rule(who=ORDINALS)
     def tag(self, who):
@@ -161,7 +166,7 @@ class Account(RuleBasedStateMachine):
 
 
 TestAccount = Account.TestCase
-TestAccount.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestAccount.settings = settings(max_examples=examples(150), stateful_step_count=40, deadline=None)
 
 
 @pytest.mark.parametrize(

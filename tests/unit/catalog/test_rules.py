@@ -1,4 +1,4 @@
-"""The rules as pure functions: products, stock, chunks, shelves, categories, jobs."""
+"""The rules as pure functions: products, stock, chunks, categories, jobs."""
 
 import random
 import tomllib
@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.catalog.model import categories, imports, shelves, stock
-from services.catalog.model.chunks import Item, Known, Shop, decide_counted, decide_import_noted, plan
+from services.catalog.model import categories, imports, stock
+from services.catalog.model.chunks import Item, Known, Shop, decide_counted, plan
+from services.catalog.model.freight import Freight
+from services.catalog.model.imports import decide_import_noted
 from services.catalog.model.products import (
-    Freight,
     Limits,
     ProductDraft,
     SkuDraft,
@@ -70,10 +71,9 @@ def test_a_good_product_has_no_problems():
         (draft(name="x" * 256), ("name", "TOO_LONG")),
         (draft(category_id=7), ("category_id", "CATEGORY_UNKNOWN")),
         (draft(category_id=538010000), ("category_id", "CATEGORY_UNKNOWN")),
-        (draft(category_id=538070001, listed=True), ("properties", "PROPERTY_REQUIRED")),
         (draft(skus=()), ("skus", "REQUIRED")),
         (draft(axes=("a", "b", "c", "d")), ("axes", "TOO_MANY")),
-        (draft(axes=("a", "a")), ("axes", "AXIS_INVALID")),
+        (draft(axes=("a", "a")), ("axes[1]", "AXIS_INVALID")),
         (draft(axes=("a",)), ("skus[0].values", "OPTION_VALUE_MISSING")),
         (draft(skus=(SkuDraft((), 0, 0),)), ("skus[0].price", "OUT_OF_RANGE")),
         (draft(skus=(SkuDraft((), 5, 4),)), ("skus[0].original_price", "PRICE_ABOVE_ORIGINAL")),
@@ -84,7 +84,7 @@ def test_a_good_product_has_no_problems():
         (draft(skus=tuple(SkuDraft((str(n),), 5, 5) for n in range(2001)), axes=("a",)), ("skus", "TOO_MANY")),
         (draft(images=("http://x/" + "y" * 2048,)), ("images[0]", "TOO_LONG")),
         (draft(detail=(("text", ""),)), ("detail[0]", "REQUIRED")),
-        (draft(properties=(("a", ""),)), ("properties", "PROPERTY_INVALID")),
+        (draft(properties=(("a", ""),)), ("properties[0].value", "PROPERTY_INVALID")),
         (
             draft(
                 axes=("a",),
@@ -95,9 +95,9 @@ def test_a_good_product_has_no_problems():
         (draft(detail=(("image", "data:x"),)), ("detail[0].image", "URL_INVALID")),
         (draft(detail=(("text", "x" * 200_001),)), ("detail", "TOO_LONG")),
         (draft(detail=(("text", "x" * 150_000),) * 2), ("detail", "TOO_LONG")),
-        (draft(freight=Freight("free", 5)), ("freight", "FREIGHT_INVALID")),
-        (draft(properties=(("a", "x" * 65_001),)), ("properties", "TOO_LONG")),
-        (draft(freight=Freight("flat", 10**12)), ("freight", "FREIGHT_INVALID")),
+        (draft(freight=Freight("free", 5)), ("freight.fee", "FREIGHT_INVALID")),
+        (draft(properties=(("a", "x" * 65_001),)), ("properties[0].value", "TOO_LONG")),
+        (draft(freight=Freight("flat", 10**12)), ("freight.fee", "FREIGHT_INVALID")),
         (draft(name="a\x00b"), ("name", "CONTROL_CHARACTER")),
         (draft(name="a\nb"), ("name", "CONTROL_CHARACTER")),
         (draft(external_id="a\x7f"), ("external_id", "CONTROL_CHARACTER")),
@@ -180,6 +180,7 @@ class Shelf:
             self.products[row["external_id"]] = {**row, **change.set}
         for condition, update in made.stock_updates:
             row = self.stock[condition["_id"]]
+            row.update(update.get("$set", {}))
             for name, delta in update.get("$inc", {}).items():
                 row[name] += delta
         for movement in made.movements:
@@ -209,10 +210,14 @@ class Shelf:
     st.integers(0, 2**32),
 )
 def test_stock_adds_up_whatever_files_and_buyers_do(files, seed):
-    rng, shelf = random.Random(seed), Shelf()
+    rng, shelf, said = random.Random(seed), Shelf(), {}
     for found in files:
         made = draft(skus=tuple(found), axes=("x", "y"))
-        shelf.apply(Item("a", 1, made))
+        moved = {movement["sku_id"] for movement in shelf.apply(Item("a", 1, made)).movements}
+        for sku, shown in zip(found, listing(made, "p1")["skus"], strict=True):
+            if sku.quantity is None or sku.quantity == said.get(shown["sku_id"]):
+                assert shown["sku_id"] not in moved, "nothing new was said, however long ago the SKU was in a file"
+            said.update({} if sku.quantity is None else {shown["sku_id"]: sku.quantity})
         shelf.sell(rng)
         before = {identity: dict(row) for identity, row in shelf.stock.items()}
         assert shelf.apply(Item("a", 1, made)).results[0].outcome == "unchanged"
@@ -291,112 +296,6 @@ def test_a_refusal_names_exactly_the_lines_that_are_short(wanted, available):
         if short
         else refusal is None
     )
-
-
-# ------------------------------------------------------------------------------------------------------- shelves and groups
-
-MOST = {"name": 60, "modules": 20, "count": 100}
-
-
-def module(kind, *groups, count=0, background=""):
-    shown = [
-        {"group_id": group, "image": ""} if isinstance(group, int) else {"group_id": group[0], "image": group[1]}
-        for group in groups
-    ]
-    return {"kind": kind, "groups": shown, "count": count, "background": background}
-
-
-def test_the_five_controls_of_the_old_editor_are_allowed():
-    shelves.check(
-        "春",
-        "spring-1",
-        [
-            module("products", 1, count=8),
-            module("group_names", 1, 2, 3, 4),
-            module("group_picture", (1, "u")),
-            module("group_pictures", (1, "u"), (2, "u"), (3, "u")),
-        ],
-        {1, 2, 3, 4},
-        MOST,
-    )
-    shelves.check("夏", "", [module("background", 1, 2, background="u")], {1, 2}, MOST)
-
-
-@pytest.mark.parametrize(
-    ("modules", "field"),
-    [
-        ([], "modules"),
-        ([module("products", 1)], "modules[0].count"),
-        ([module("products", 1, 2, count=3)], "modules[0].groups"),
-        ([module("products", 1, count=101)], "modules[0].count"),
-        ([module("products", 9, count=3)], "modules[0].groups[0].group_id"),
-        ([module("group_names", 1, 2, 3, 4, 1)], "modules[0].groups"),
-        ([module("group_names", 1, count=4)], "modules[0].count"),
-        ([module("group_names", (1, "u"))], "modules[0].groups[0].image"),
-        ([module("group_picture", 1)], "modules[0].groups[0].image"),
-        ([module("group_pictures", (1, "u"), (2, "u"), (3, "u"), (4, "u"))], "modules[0].groups"),
-        ([module("background", 1)], "modules[0].background"),
-        ([module("group_names", 1, background="u")], "modules[0].background"),
-        ([module("background", 1, background="u"), module("group_names", 1)], "modules"),
-        ([module("carousel", 1)], "modules[0].kind"),
-    ],
-)
-def test_what_a_control_does_not_allow_is_named(modules, field):
-    with pytest.raises(Refusal) as caught:
-        shelves.check("春", "", modules, {1, 2, 3, 4}, MOST)
-    assert field in [violation.field for violation in caught.value.violations]
-
-
-@pytest.mark.parametrize(
-    ("name", "slug", "field"),
-    [("", "", "name"), ("x" * 61, "", "name"), ("a\x00", "", "name"), ("x", "Not/OK", "slug"), ("x", "-a", "slug")],
-)
-def test_names_and_slugs_are_checked(name, slug, field):
-    with pytest.raises(Refusal) as caught:
-        shelves.check(name, slug, [module("group_names", 1)], {1}, MOST)
-    assert caught.value.violations[0].field == field
-
-
-@given(st.lists(st.sampled_from("abcdef")), st.lists(st.sampled_from("abcdef")))
-def test_a_group_holds_each_product_once_in_order(first, more):
-    present = shelves.added([], first, 10)
-    together = shelves.added(present, more, 10)
-    assert together[: len(present)] == present
-    assert sorted(together) == sorted(set(first) | set(more))
-
-
-def test_a_group_has_an_end():
-    with pytest.raises(Refusal, match="at most 2"):
-        shelves.added(["a"], ["b", "c"], 2)
-
-
-# --------------------------------------------------------------------------------------------------------------- categories
-
-
-def test_the_tree_holds_together():
-    tops = TREE.children(TREE.root)
-    assert len(tops) >= 10
-    assert TREE.get(TREE.uncategorised).leaf
-    assert TREE.get(TREE.uncategorised).required == frozenset()
-    found = [identity for category in TREE for identity in [category.id]]
-    assert len(set(found)) == len(found)
-    assert all(1 < identity < 2**31 for identity in found)
-    for category in TREE:
-        assert category.required <= {found.name for found in category.properties}
-        assert category.leaf or TREE.children(category.id)
-
-
-def test_a_category_is_found_by_path_and_by_id():
-    dress = TREE.find("女装 / 连衣裙")
-    assert dress is TREE.find(str(dress.id)) is TREE.get(dress.id)
-    assert TREE.find("没有") is None
-    assert [attribute.name for attribute in dress.skus] == ["颜色", "尺码"]
-
-
-def test_ids_used_twice_are_refused():
-    broken = {**DATA, "categories": [*DATA["categories"], DATA["categories"][0]]}
-    with pytest.raises(ValueError, match="share"):
-        categories.parse(broken)
 
 
 # --------------------------------------------------------------------------------------------------------------------- jobs

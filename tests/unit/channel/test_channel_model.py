@@ -195,7 +195,11 @@ def test_a_result_is_recorded_once_whoever_else_delivered():
 
 
 def test_the_policy_schedule_is_that_of_the_manual():
-    assert [span // 1000 for span in Rules(1.0).retry_ms(NOW)] == [15, 15, 30, 180, 1800, 1800, 1800, 1800, 3600]
+    early = datetime(2016, 1, 5, tzinfo=UTC)
+    assert [span // 1000 for span in Rules(1.0).retry_ms(early)] == [15, 15, 30, 180, 1800, 1800, 1800, 1800, 3600]
+    spans = [span // 1000 for span in Rules(1.0).retry_ms(NOW)]
+    assert spans == [15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 10800, 10800, 10800, 21600, 21600]
+    assert sum(spans) == 24 * 3600 + 4 * 60
     assert Rules(0.01).retry_ms(NOW)[0] == 150
 
 

@@ -69,24 +69,24 @@ class Desk:
         self.stamped = 0
         running.append(self)
 
-    def GetCard(self, _call, request):  # noqa: N802
+    def GetCard(self, _call, request):
         found = self.cards.find_one({"_id": request.card_id})
         if found is None:
             raise not_found("card", request.card_id)
         return codec.from_plain(message("GetCardResponse"), {"card": _shown(found)})
 
-    def ListCards(self, _call, request):  # noqa: N802
+    def ListCards(self, _call, request):
         found = [_shown(card) for card in self.cards.find({"shop_id": request.shop_id})]
         asked = codec.to_plain(request)
         return codec.from_plain(message("ListCardsResponse"), {"cards": found, "asked": asked})
 
-    def WriteCard(self, call, request):  # noqa: N802
+    def WriteCard(self, call, request):
         outcome = commit.create(self.cards, {"_id": ids.new_id("card"), **codec.to_plain(request)}, call.cause)
         if outcome.replayed:
             call.mark_replayed()
         return codec.from_plain(message("WriteCardResponse"), {"card": _shown(outcome.document)})
 
-    def StampCard(self, call, request):  # noqa: N802
+    def StampCard(self, call, request):
         self.stamped += 1
         time.sleep(request.wait_ms / 1000)
         told = {
@@ -98,7 +98,7 @@ class Desk:
         }
         return codec.from_plain(message("StampCardResponse"), told)
 
-    def BreakCard(self, _call, request):  # noqa: N802
+    def BreakCard(self, _call, request):
         raise {
             "refusal": Refusal(
                 "BROADCAST_QUOTA_EXHAUSTED",
@@ -112,10 +112,23 @@ class Desk:
             "bug": ZeroDivisionError("a secret of ours"),
         }[request.how]
 
-    def OpenDoor(self, _call, _request):  # noqa: N802
+    def OpenDoor(self, _call, _request):
         return message("OpenDoorResponse")(open=True)
 
-    def UploadFile(self, _call, requests):  # noqa: N802
+    def DownloadFile(self, _call, request):
+        number = int(request.page_token or 0)
+        self.given = number
+        if request.breaks and number == request.breaks:
+            raise Refusal("CONDITION_UNMET", "the file is gone")
+        more = str(number + 1) if number + 1 < request.pieces else ""
+        return message("DownloadFileResponse")(
+            data=f"piece {number};".encode() * 1000,
+            next_page_token=more,
+            content_type="text/csv",
+            file_name=request.file_name,
+        )
+
+    def UploadFile(self, _call, requests):
         first = next(requests)
         digest, size, chunks = hashlib.sha256(), 0, 0
         for piece in requests:
@@ -125,7 +138,7 @@ class Desk:
         told = {**codec.to_plain(first), "size": size, "chunks": chunks, "sha256": digest.hexdigest()}
         return codec.from_plain(message("UploadFileResponse"), told)
 
-    def TakeNotice(self, _call, request):  # noqa: N802
+    def TakeNotice(self, _call, request):
         said = f"{request.source} {request.headers['x-signature']} ".encode() + request.body
         return message("TakeNoticeResponse")(status=202, content_type="text/plain", body=said)
 

@@ -1,11 +1,15 @@
 """What is refused of a proto when a server or the gateway is built."""
 
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import pytest
+from google.rpc import error_details_pb2
+from hypothesis import given
+from hypothesis import strategies as st
 from jishi.options.v1 import options_pb2
 
-from services.chassis.errors import REASONS, Refusal
+from services.chassis.errors import REASONS, Refusal, Violation
 from services.chassis.rpc import contracts, status
 from services.gateway.routes import Table, routes_of
 from tests.unit.chassis_rpc import desk
@@ -92,3 +96,28 @@ def test_details_that_are_not_ours_are_not_believed():
     foreign = status.to_status(Refusal("NOT_FOUND", "x"))
     del foreign.details[:]
     assert status._answered(((status.DETAILS, foreign.SerializeToString()),)) is None
+
+
+@given(
+    message=st.text(max_size=20_000),
+    info=st.dictionaries(st.sampled_from(["kind", "id", "state", "wanted"]), st.text(max_size=10_000)),
+    violations=st.lists(st.builds(Violation, st.text(max_size=9_000), st.text(max_size=9_000)), max_size=40),
+)
+def test_a_refusal_fits_the_line_whatever_it_names(message, info, violations):
+    packed = status.to_status(Refusal("NOT_FOUND", message, tuple(violations), info=info))
+    escaped = quote(packed.message, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+    assert len(escaped) + len(packed.SerializeToString()) * 4 / 3 < 8192 - 1024
+    (told,) = [found for found in packed.details if found.Is(error_details_pb2.ErrorInfo.DESCRIPTOR)]
+    assert told.ByteSize() > 0
+    shown = error_details_pb2.BadRequest()
+    assert any(found.Unpack(shown) for found in packed.details) == bool(violations)
+    assert len(shown.field_violations) >= min(1, len(violations))
+
+
+def test_a_short_refusal_is_told_whole():
+    violations = tuple(Violation(f"lines[{number}].quantity", "1 至 99 之间的整数") for number in range(8))
+    packed = status.to_status(Refusal("INVALID_ARGUMENT", "没有这个商品 100 %", violations))
+    assert packed.message == "没有这个商品 100 %"
+    shown = error_details_pb2.BadRequest()
+    assert any(found.Unpack(shown) for found in packed.details)
+    assert [found.description for found in shown.field_violations] == [one.message for one in violations]

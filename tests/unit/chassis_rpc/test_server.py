@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
@@ -14,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from structlog.testing import capture_logs
 
-from services.chassis import clock, rpc
+from services.chassis import clock, metrics, revocations, rpc
 from services.chassis.errors import Refusal
 from services.chassis.rpc.client import MAX_MESSAGE
 from services.chassis.tokens import Signer
@@ -217,6 +218,34 @@ def test_with_the_database_away_calls_are_refused_at_once_and_all_recovers_by_it
     finally:
         servers.stop(1)
         database.stop()
+
+
+def test_a_call_that_comes_before_the_first_look_at_the_database_is_asked_again(settings, monkeypatch):
+    """The indexes are there and what was revoked is not read yet: the service starts, it does not lack its data."""
+    looking, go_on, read = threading.Event(), threading.Event(), revocations.read
+
+    def slowly(database):
+        looking.set()
+        go_on.wait(60)
+        return read(database)
+
+    def asked_again():
+        return sum(one.value for family in metrics.CALL_RETRIES.collect() for one in family.samples)
+
+    monkeypatch.setattr("services.chassis.rpc.node.revocations.read", slowly)
+    servers = rpc.start([desk.service()], settings)
+    try:
+        assert looking.wait(60)
+        before = asked_again()
+        with ThreadPoolExecutor(1) as caller:
+            call = caller.submit(Rig(settings, servers).ask, "GetCard", card_id="1")
+            until(lambda: asked_again() > before or call.done(), "the call is asked again")
+            go_on.set()
+            with refused("NOT_FOUND"):
+                call.result()
+    finally:
+        go_on.set()
+        servers.stop(1)
 
 
 def test_a_server_starts_before_its_database(settings, tmp_path):

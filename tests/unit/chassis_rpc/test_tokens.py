@@ -1,16 +1,15 @@
 """Tokens, keys and revocations."""
 
 import json
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
-from services.chassis import clock, keys, revocations
+from services.chassis import clock, jwks, keys, pages, revocations
 from services.chassis.decisions import Verdict
 from services.chassis.errors import Refusal
 from services.chassis.events import Event
@@ -120,42 +119,167 @@ def test_many_who_make_the_key_at_once_get_the_same(tmp_path):
     assert "d" not in json.loads((folder / "orders.pub.json").read_text())
 
 
-class Jwks(BaseHTTPRequestHandler):
-    """Serves the public keys of a folder, as an identity provider would."""
+def test_a_key_that_was_changed_leaves_its_public_part_for_the_tokens_it_signed(settings):
+    old = Signer(settings, "accounts").mint("buyer", "u1", lifetime_s=60).text
+    verifier = Verifier(settings)
+    (settings.keys / "accounts.key.json").unlink()
+    with ThreadPoolExecutor(8) as pool:
+        signers = list(pool.map(lambda _: Signer(settings, "accounts"), range(16)))
+    kids = {signer._header["kid"] for signer in signers}
+    assert len(kids) == 1
+    new = signers[0].mint("buyer", "u2", lifetime_s=60).text
+    for reader in (verifier, Verifier(settings)):
+        assert (reader.verify(new).subject, reader.verify(old).subject) == ("u2", "u1")
+    shown = jwks.document(settings.keys, "accounts")["keys"]
+    assert len(shown) == 2
+    assert kids < {key["kid"] for key in shown}
+    for path in settings.keys.glob("accounts.*.pub.json"):
+        path.unlink()
+    with pytest.raises(Refusal, match="UNAUTHENTICATED"):
+        Verifier(settings).verify(old)
 
-    folder = None
-    asked = 0
 
-    def do_GET(self):
-        type(self).asked += 1
-        body = json.dumps({"keys": [json.loads(path.read_text()) for path in self.folder.glob("*.pub.json")]}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+class Elsewhere:
+    """A service on another machine: its own folder of keys, and the door at which it shows them."""
 
-    def log_message(self, *_):
-        """Quiet."""
+    def __init__(self, settings, service, folder, port=0):
+        self.service = service
+        told = {"keys_dir": folder / f"keys-of-{service}", "jwks_listen": {service: f"127.0.0.1:{port}"}}
+        self.settings = settings.model_copy(update=told)
+        self.signer = Signer(self.settings, service)
+        self.open()
+
+    def open(self):
+        self.door = jwks.serve(self.settings, self.service)
+        self.url = f"http://127.0.0.1:{self.door.server_port}{jwks.PATH}"
+
+    def close(self):
+        self.door.shutdown()
+        self.door.server_close()
+
+    def rotate(self):
+        (self.settings.keys / f"{self.service}.key.json").unlink()
+        self.signer = Signer(self.settings, self.service)
+
+    def token(self, subject="u1", kind="buyer"):
+        return self.signer.mint(kind, subject, lifetime_s=60).text
 
 
-def test_keys_come_from_a_url_where_there_is_no_folder_and_are_kept_while_it_is_away(settings, tmp_path):
-    text = Signer(settings, "accounts").mint("buyer", "u1", lifetime_s=60).text
-    handler = type("Handler", (Jwks,), {"folder": settings.keys})
-    server = HTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/jwks.json"
-    far = settings.model_copy(update={"keys_dir": tmp_path / "nothing", "jwks_url": url})
-    ring = keys.Ring(far)
-    kid = Signer(settings, "accounts")._header["kid"]
-    assert ring.find(kid) is not None
-    assert ring.find("accounts.unknown") is None
-    assert handler.asked == 1, "a forged key id right after a reading causes no second one"
+@pytest.fixture
+def accounts(settings, tmp_path):
+    there = Elsewhere(settings, "accounts", tmp_path)
+    yield there
+    there.close()
+
+
+@pytest.fixture
+def far(settings, tmp_path, accounts):
+    """The settings of a machine that has no key but asks accounts."""
+    return settings.model_copy(update={"keys_dir": tmp_path / "nothing", "jwks": {"accounts": accounts.url}})
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The URLs that were asked for keys."""
+    found, get = [], httpx.get
+    monkeypatch.setattr(httpx, "get", lambda url, **how: found.append(url) or get(url, **how))
+    return found
+
+
+def test_a_door_shows_public_keys_and_nothing_else(accounts):
+    (accounts.settings.keys / "broken.pub.json").write_text("{", encoding="utf-8")
+    Signer(accounts.settings, "orders")
+    answer = httpx.get(accounts.url)
+    (shown,) = answer.json()["keys"]
+    assert set(shown) == {"kty", "crv", "x", "kid", "use"}
+    assert shown["kid"] == accounts.signer._header["kid"]
+    assert answer.headers["content-type"] == "application/jwk-set+json"
+    for path in ("/", "/accounts.key.json", "/../accounts.key.json"):
+        assert httpx.get(accounts.url.replace(jwks.PATH, path)).status_code == 404
+    assert httpx.post(accounts.url).status_code == 404
+
+
+def test_keys_of_another_machine_are_fetched_once_and_kept_while_it_is_away(accounts, far, asked):
     verifier = Verifier(far)
-    assert verifier.verify(text).subject == "u1"
+    with ThreadPoolExecutor(8) as pool:
+        subjects = list(pool.map(lambda n: verifier.verify(accounts.token(f"u{n}")).subject, range(16)))
+    assert subjects == [f"u{n}" for n in range(16)]
+    assert asked == [accounts.url]
+    accounts.close()
+    verifier._ring._pages["accounts"]._read_at -= keys.JWKS_FRESH_S + 1
+    assert verifier.verify(accounts.token("u99")).subject == "u99"
+    assert len(asked) == 2
+    accounts.open()
+
+
+def test_a_changed_key_of_another_machine_is_found_by_its_id(accounts, far, asked):
+    verifier, old = Verifier(far), accounts.token("u1")
+    assert verifier.verify(old)
+    accounts.rotate()
+    verifier._ring._pages["accounts"]._read_at -= keys.LOOK_AGAIN_S + 0.1
+    assert verifier.verify(accounts.token("u2")).subject == "u2"
+    assert verifier.verify(accounts.token("u3")).subject == "u3"
+    assert len(asked) == 2
+    assert Verifier(far).verify(old).subject == "u1", "it lives until it ends"
+
+
+def test_unknown_keys_are_refused_and_cause_no_flood(accounts, far, asked):
+    verifier = Verifier(far)
+    stranger = Elsewhere(accounts.settings, "accounts", accounts.settings.keys)  # calls itself accounts
+    for number in range(20):
+        with pytest.raises(Refusal, match="UNAUTHENTICATED"):
+            verifier.verify(stranger.token(f"u{number}"))
+    assert len(asked) == 1
+    stranger.close()
+
+
+@pytest.mark.parametrize("kid", ["nobody.x", "../accounts.x", "http://elsewhere.example/.x", "accounts", "", "."])
+def test_the_token_does_not_choose_who_is_asked(far, asked, kid):
+    assert keys.Ring(far).find(kid) is None
+    assert asked in ([], [far.jwks["accounts"]])
+
+
+def test_a_service_vouches_for_no_other_ones_key(settings, tmp_path, accounts):
+    """orders publishes a key that calls itself one of accounts: with it orders could make admins."""
+    orders = Elsewhere(settings, "orders", tmp_path)
+    forger = Elsewhere(settings, "accounts", tmp_path / "forged")
+    far = settings.model_copy(
+        update={"keys_dir": tmp_path / "nothing", "jwks": {"accounts": accounts.url, "orders": forger.url}}
+    )
+    text = forger.token("u1", "admin")
+    verifier = Verifier(far)
+    with pytest.raises(Refusal, match="UNAUTHENTICATED"):
+        verifier.verify(orders.signer.own())
+    with pytest.raises(Refusal, match="UNAUTHENTICATED"):
+        verifier.verify(text)
+    orders.close()
+    forger.close()
+
+
+def test_while_nobody_can_tell_whether_a_key_is_good_the_answer_is_not_yet(accounts, far):
+    accounts.close()
+    verifier, text = Verifier(far), accounts.token()
+    for _ in range(2):
+        with pytest.raises(Refusal, match="UNAVAILABLE"):
+            verifier.verify(text)
+    accounts.open()
+    far.jwks["accounts"] = accounts.url
+    assert Verifier(far).verify(text).subject == "u1"
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"keys": 7}', b'{"keys": [7]}', b'{"other": 1}'])
+def test_what_is_no_jwks_document_is_as_good_as_none(settings, tmp_path, body):
+    def odd(_, start):
+        start("200 OK", [])
+        return [body]
+
+    server = pages.show("127.0.0.1:0", "odd", odd)
+    url = f"http://127.0.0.1:{server.server_port}/jwks.json"
+    ring = keys.Ring(settings.model_copy(update={"keys_dir": tmp_path / "nothing", "jwks": {"accounts": url}}))
+    with pytest.raises(Refusal, match="UNAVAILABLE"):
+        ring.find("accounts.x")
     server.shutdown()
     server.server_close()
-    ring._read_at -= keys.JWKS_FRESH_S + 1
-    assert ring.find(kid) is not None
 
 
 def revoked_event(**data) -> Event:
@@ -172,6 +296,7 @@ def test_revocations_are_written_once_and_read_back(memory_world):
         revoked_event(token_id="tok_1", expire_time=later),
         revoked_event(issued_before=before, expire_time=later),
         revoked_event(issued_before=before - timedelta(days=1), expire_time=later),
+        revoked_event(subject="app_1", shop_id="shop_1", issued_before=before, expire_time=later),
     ]
     for event in [*events, *events]:
         state = handler.load(database, event)
@@ -180,10 +305,13 @@ def test_revocations_are_written_once_and_read_back(memory_world):
             handler.apply(Delivery(database, event, None, "row", waited=False), state, decision)
         assert handler.decide(handler.load(database, event), event).verdict is Verdict.DONE
     read = revocations.read(database)
-    assert read == Revoked(frozenset({"tok_1"}), {"u1": clock.ms(before) // 1000})
+    moment = clock.ms(before) // 1000
+    assert read == Revoked(frozenset({"tok_1"}), {("u1", ""): moment, ("app_1", "shop_1"): moment})
     old = int(before.timestamp()) - 10
     assert read.holds(Caller("buyer", "u1", issued_at=old))
     assert not read.holds(Caller("buyer", "u1", issued_at=old + 3600))
+    assert read.holds(Caller("merchant", "app_1", shop_id="shop_1", issued_at=old))
+    assert not read.holds(Caller("merchant", "app_1", shop_id="shop_2", issued_at=old)), "what another shop does"
     assert read.holds(Caller("buyer", "u2", jti="tok_1", issued_at=old))
 
 

@@ -15,7 +15,8 @@ from services.cli.demo.story import Expectations
 from services.cli.imports import format_of
 from services.cli.main import app
 from services.cli.seed import write
-from services.cli.stack import Options, Stack, StackError
+from services.cli.stack import Options, Stack
+from services.cli.stack.folder import Folder, StackError
 
 RUN = CliRunner()
 
@@ -102,13 +103,13 @@ def test_a_span_that_is_none_is_refused_by_the_command():
 
 
 def test_two_stacks_do_not_share_a_folder(tmp_path):
-    first, second = Stack(Options(tmp_path)), Stack(Options(tmp_path))
-    first._take_folder()
+    first, second = Folder(tmp_path), Folder(tmp_path)
+    first.take()
     with pytest.raises(StackError, match="another `jishi up`"):
-        second._take_folder()
-    first._leave()
-    second._take_folder()
-    second._leave()
+        second.take()
+    first.leave()
+    second.take()
+    second.leave()
 
 
 def test_a_stack_whose_database_cannot_be_reached_does_not_start(tmp_path, monkeypatch):

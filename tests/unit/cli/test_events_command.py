@@ -15,7 +15,8 @@ def test_without_a_stack_every_command_says_so(tmp_path, monkeypatch):
     ):
         done = CliRunner().invoke(app, ["events", *arguments, "--data", str(tmp_path)])
         assert done.exit_code == 2, done.output
-        assert "no stack runs on" in " ".join(done.output.split())
+        assert f"no stack runs on {tmp_path}, nor has one; start one with `jishi up" in done.stderr
+        assert done.stderr.count("\n") == 1
 
 
 def test_a_handler_that_does_not_listen_is_refused_and_nothing_is_written(memory_world, tmp_path):

@@ -9,9 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.processes import Child, Identity, free_port, identify, is_free, kill_orphans, stop_in_order
+from services.cli.processes import (
+    Child,
+    Identity,
+    free_port,
+    holder_of,
+    identify,
+    is_free,
+    kill_orphans,
+    stop_in_order,
+)
 from tests.backends.processes import wait_until
 
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 DEAF = [
     sys.executable,
@@ -80,13 +90,29 @@ def test_children_die_with_a_killed_supervisor(tmp_path):
     wait_until(lambda: identify(pid) is None, "the child to die with its supervisor")
 
 
+def test_free_ports_differ_and_are_none_of_those_that_outgoing_connections_take():
+    ports = [free_port() for _ in range(200)]
+    assert len(set(ports)) == len(ports)
+    first = int(EPHEMERAL.read_text().split()[0]) if EPHEMERAL.exists() else 49152
+    assert max(ports) < first
+
+
 def test_ports():
     port = free_port()
     assert is_free(port)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        assert not is_free(taken.getsockname()[1])
+        port = taken.getsockname()[1]
+        assert not is_free(port)
+        assert holder_of(port).endswith(f"(process {os.getpid()})") or sys.platform != "linux"
+    assert holder_of(port) == "another process"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the range is not looked up")
+def test_a_port_is_none_that_an_outgoing_connection_may_be_given():
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    assert lowest < 21_000 or all(free_port() < lowest for _ in range(50))
 
 
 def test_the_tail_of_a_log_that_is_not_there_is_empty(tmp_path):

@@ -13,6 +13,7 @@ from services.chassis.errors import Refusal
 from services.disputes import model
 from services.disputes.commands import rules_at
 from services.disputes.model import CLOSED, TABLE, State, Step
+from tests.examples import examples
 
 NOW = datetime(2026, 1, 5, 2, tzinfo=UTC)
 RULES = rules_at(NOW)
@@ -34,7 +35,7 @@ def new_case(
 
 
 def after(case: dict, change: model.Change) -> dict:
-    moved = {**case, **change.set, "timeline": case["timeline"] + change.push.get("timeline", [])}
+    moved = {**case, **change.set, **{name: case.get(name, []) + more for name, more in change.push.items()}}
     for name in change.unset:
         moved.pop(name, None)
     return moved
@@ -179,6 +180,31 @@ def test_a_large_ruling_needs_a_second_person():
     assert model.confirm_ruling(ruled, step("platform", "a2"), RULES).set["state"] == "adjudicated"
 
 
+def test_a_second_person_who_disagrees_sends_the_case_back_for_another_ruling():
+    case = queued()
+    ruled = after(case, model.rule(case, RULING, step("platform", "a1"), RULES))
+    with pytest.raises(Refusal, match="second person"):
+        model.reject_ruling(ruled, step("platform", "a1"), RULES)
+    with pytest.raises(Refusal, match="reason"):
+        model.reject_ruling(ruled, step("platform", "a2", " "), RULES)
+    change = model.reject_ruling(ruled, step("platform", "a2", "only the strap is torn"), RULES)
+    assert (change.set, change.due, change.facts) == ({"state": "platform_queued"}, None, ())
+    back = after(ruled, change)
+    assert "ruling" not in back
+    assert [(row["ruling"]["ruled_by"], row["rejected_by"]) for row in back["rejected_rulings"]] == [("a1", "a2")]
+    assert (back["timeline"][-1]["action"], back["timeline"][-1]["note"]) == ("reject_ruling", "only the strap is torn")
+    less = {**RULING, "remedy": "refund_partial", "amount": 20_000}
+    assert model.rule(back, less, step("platform", "a2"), RULES).set["state"] == "executing"
+
+
+@pytest.mark.parametrize("case", [new_case(), queued(), queued(20_001)], ids=["open", "queued", "smaller"])
+def test_only_a_ruling_that_waits_for_a_second_person_is_rejected(case):
+    if case["claim"] == 20_001:
+        case = after(case, model.rule(case, RULING, step("platform", "a1"), RULES))
+    with pytest.raises(Refusal, match="WRONG_STATE"):
+        model.reject_ruling(case, step("platform", "a2"), RULES)
+
+
 def test_a_ruling_has_its_reasoning():
     with pytest.raises(Refusal, match="reasoning"):
         model.rule(queued(), RULING, step("platform", "a1", ""), RULES)
@@ -256,6 +282,10 @@ class Histories(RuleBasedStateMachine):
     def second(self, who):
         self.do(lambda case: model.confirm_ruling(case, step("platform", who), RULES))
 
+    @rule(who=st.sampled_from(["a1", "a2"]))
+    def disagree(self, who):
+        self.do(lambda case: model.reject_ruling(case, step("platform", who), RULES))
+
     @precondition(lambda self: self.case["state"] in ("wait_merchant", "merchant_rejected", "adjudicated"))
     @rule()
     def silence(self):
@@ -286,4 +316,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=200, stateful_step_count=15, deadline=None)
+TestHistories.settings = settings(max_examples=examples(200), stateful_step_count=15, deadline=None)

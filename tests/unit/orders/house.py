@@ -17,6 +17,7 @@ from services.chassis.timers import Timers
 from services.orders import commands
 from services.orders.reactions import HANDLERS, TIMERS
 from services.orders.store import COLLECTIONS, Store
+from tests.backends.letters import promised
 from tests.unit.orders import making
 
 OURS = ("insert", "update", "find", "bulkWrite", "commitTransaction", "aggregate", "delete", "findAndModify", "getMore")
@@ -124,13 +125,27 @@ class House:
         return self.store.order(placed.checkout["shares"][position]["order_id"])
 
     def told(self, document):
-        """The events a document promises, by their last words."""
-        return [event["type"].split(".")[-2] for event in document.get("outbox", ())]
+        """The events a document promised, by their last words."""
+        return [event["type"].split(".")[-2] for event in self.events(document)]
+
+    def events(self, document):
+        """The events a document promised."""
+        return promised(self.store.database, document)
 
     def later(self, **span):
-        """Move the business clock on and run the timers that are due."""
+        """Move the business clock on and run the timers that are due; answers how many did something.
+
+        The note that a checkout was being placed does, when it gives the checkout up.
+        """
         clock.see(clock.offset_ms() + int(timedelta(**span).total_seconds() * 1000))
-        return self.timers.sweep()
+        noted, given_up = self._notes()
+        fired = self.timers.sweep()
+        left, more = self._notes()
+        return fired - (noted - left) + (more - given_up)
+
+    def _notes(self):
+        waiting = self.store.database["placings"].count_documents({"due_at": {"$exists": True}})
+        return waiting, self.store.checkouts.count_documents({"state": "abandoned"})
 
     def at_once(self, *calls):
         """Make the calls at the same time; returns when all have ended."""

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from services.chassis import regions
 from services.orders.model import checkout
 from services.orders.model.checkout import Frozen, Terms
 
@@ -20,6 +21,7 @@ TERMS = Terms(
     close_slack=timedelta(seconds=60),
     placing_patience=timedelta(seconds=60),
     ship_within=timedelta(hours=72),
+    presale_grace=timedelta(days=3),
     auto_confirm=timedelta(days=10),
     commission_bp=200,
     commission_policy="commission_bp@2014-05-29",
@@ -27,7 +29,17 @@ TERMS = Terms(
     quantity=999,
     text_length=200,
     notes_length=500,
+    vouchers=100,
     versions=("pay_window@2014-05-29",),
+    regions=regions.load(),
+    times={
+        "auto_confirm_virtual_s": 2 * 86_400,
+        "delivered_confirm_s": 7 * 86_400,
+        "extension_s": 3 * 86_400,
+        "correction_s": 86_400,
+        "voucher_valid_s": 365 * 86_400,
+        "reversal_s": 1800,
+    },
 )
 
 

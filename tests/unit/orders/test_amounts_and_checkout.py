@@ -42,9 +42,9 @@ def test_fen_always_add_up(lines, wanted):
     for number, discount in enumerate(discounts):
         parts = [part["amount"] for order in orders for part in order["discounts"] if part["ref"] == str(number)]
         assert sum(parts) == discount["amount"]
-    change = checkout.placed(orders)
-    assert change.set["amount"] == sum(order["amount"] for order in orders)
-    assert [share["order_id"] for share in change.set["shares"]] == [order["_id"] for order in orders]
+    placed = checkout.placed(orders)
+    assert placed["amount"] == sum(order["amount"] for order in orders)
+    assert [share["order_id"] for share in placed["shares"]] == [order["_id"] for order in orders]
 
 
 def test_a_discount_beyond_the_goods_is_a_mistake():

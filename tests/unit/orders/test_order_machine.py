@@ -10,9 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from services.chassis.decisions import KEEP, Verdict
 from services.chassis.errors import Refusal
-from services.orders.model import events, states
+from services.orders.model import deadlines, events, parcels, redeeming, states, tracking, vouchers
 from services.orders.model import order as orders
 from services.orders.model.states import CATALOG, DISPUTES, PAYMENTS, TABLE, TIMER, Known, Move, State, Step
+from tests.examples import examples
 from tests.unit.orders import making
 
 BUYER, MERCHANT = Known("buyer", making.BUYER), Known("merchant", "acc_1", "shop_1")
@@ -41,12 +42,18 @@ def take(order, data, step):
 class OrderMachine(RuleBasedStateMachine):
     """One order in a world that says anything at any time."""
 
-    @initialize(price=st.integers(1, 5000), freight=st.integers(0, 900), gone=st.sampled_from([0, 1, 2, 2, 2, 3]))
-    def place(self, price, freight, gone):
+    @initialize(
+        price=st.integers(1, 5000),
+        freight=st.integers(0, 900),
+        gone=st.sampled_from([0, 1, 2, 2, 2, 3]),
+        kind=st.sampled_from(["", "", "virtual", "voucher"]),
+    )
+    def place(self, price, freight, gone, kind):
         """Begin anywhere on the straight way, for random steps seldom get far: most of what may happen ends an order."""
-        self.order = making.order(making.reserved(price=price, freight=freight))
+        nature = {"fulfilment": kind} if kind else {}
+        self.order = making.order({**making.reserved(price=price, freight=freight), **nature})
         self.now = making.NOW
-        self.due = orders.unpaid_until(self.order)
+        self.due = deadlines.unpaid_until(self.order)
         self.facts, self.moves, self.seen = [], [], []
         self.numbers = itertools.count()
         straight = [lambda: self.payment_succeeds("pay_1", 0), self.merchant_ships, self.buyer_confirms]
@@ -76,9 +83,10 @@ class OrderMachine(RuleBasedStateMachine):
 
     def ask(self, decide, *arguments):
         try:
-            return self.write(decide(self.order, *arguments))
+            named = {"sandbox": arguments[-1]} if isinstance(arguments[-1], bool) else {}
+            return self.write(decide(self.order, *arguments[: len(arguments) - len(named)], **named))
         except Refusal as refusal:
-            if refusal.reason in ("WRONG_STATE", "INVALID_ARGUMENT"):
+            if refusal.reason in ("WRONG_STATE", "INVALID_ARGUMENT", "CONDITION_UNMET"):
                 return None
             raise
 
@@ -129,22 +137,74 @@ class OrderMachine(RuleBasedStateMachine):
     def stock_is_gone(self):
         was = self.order["state"]
         decision = self.hear(events.ran_out, {"order_id": self.order["_id"]}, CATALOG)
-        if was == State.PAID:
+        if was == State.PAID and self.order.get("first_sent_at"):
+            assert decision.verdict is Verdict.STALE, "the goods were there after all"
+        elif was == State.PAID:
             assert decision.verdict is Verdict.APPLY
             assert self.order["state"] == State.CLOSED
             assert not self.facts[-1].data["lines"]
 
     @rule(actor=st.sampled_from([BUYER, MERCHANT]), reason=st.sampled_from(["", "缺货"]))
     def somebody_cancels(self, actor, reason):
-        was, held = self.order["state"], orders.held(self.order)
+        was, held, sent = self.order["state"], orders.held(self.order), self.order.get("first_sent_at")
         change = self.ask(orders.cancel, Step(self.now, actor), reason)
         if change:
             assert was in (State.AWAITING_PAYMENT, State.PAID)
+            assert not sent, "nothing is cancelled of which a part is on its way"
             assert change.answer["refund_amount"] == held == self.facts[-1].data["amount"]
 
+    @rule(part=st.sampled_from([0, 0, 0, 1]), script=st.sampled_from(["", "NORMAL", "LOST", "RETURNED"]))
+    def merchant_ships(self, part=0, script=""):
+        """All that is left, or one unit of it."""
+        before, told = self.order, len(self.facts)
+        lines = [{"line": 1, "quantity": part}] if part else []
+        track_no = f"SF{next(self.numbers)}000-{script}" if script else f"SF{next(self.numbers)}000"
+        asked = {**SHIPMENT, "delivery_track_no": track_no, "lines": lines}
+        if self.ask(orders.ship, Step(self.now, MERCHANT), asked, 5, script != ""):
+            assert before["state"] == State.PAID
+            assert (self.order["state"] == State.SHIPPED) is (not parcels.left(self.order))
+            assert len(self.facts) - told == (self.order["state"] == State.SHIPPED), (
+                "shipped is told with the last parcel"
+            )
+
+    @rule(number=st.integers(1, 3))
+    def merchant_corrects_a_number(self, number):
+        asked = {**SHIPMENT, "delivery_track_no": f"YT{next(self.numbers)}000"}
+        sent = len(parcels.all_of(self.order))
+        if self.ask(orders.correct, Step(self.now, MERCHANT), number, asked):
+            parcel = self.order["parcels"][number - 1]
+            assert (parcel["status"], len(self.order["parcels"])) == ("", sent)
+            assert self.now - parcel["sent_at"] <= timedelta(days=1)
+
+    @rule(status=st.sampled_from(tracking.STATUSES), hours=st.integers(0, 30), number=st.integers(1, 3))
+    def carrier_tells(self, status, hours, number):
+        """Late and in any order; the same thing twice changes nothing."""
+        if len(self.order.get("parcels", ())) < number:
+            return
+        parcel = self.order["parcels"][number - 1]
+        event = {"event_id": f"c{next(self.numbers)}", "status": status, "place": "", "text": ""}
+        asked = {"events": [{**event, "occurred_at": self.now - timedelta(hours=hours)}]}
+        where = (parcel["company"], parcel["track_no"], asked, 60)
+        change = orders.tracked(self.order, Step(self.now, Known("admin")), *where)
+        if self.order["state"] not in deadlines.MOVING:
+            assert change is None
+            return
+        self.write(change)
+        newest = max(self.order["parcels"][number - 1]["events"], key=tracking.age)
+        assert self.order["parcels"][number - 1]["status"] == newest["status"]
+        before = self.order
+        self.write(orders.tracked(self.order, Step(self.now, Known("admin")), *where))
+        loose = ("version", "timeline")
+        assert {name: self.order[name] for name in before if name not in loose} == {
+            name: before[name] for name in before if name not in loose
+        }
+
     @rule()
-    def merchant_ships(self):
-        self.ask(orders.ship, Step(self.now, MERCHANT), SHIPMENT)
+    def buyer_takes_more_time(self):
+        extended, before = self.order.get("confirmation_extended"), self.order.get("auto_confirm_at")
+        if self.ask(orders.extend, Step(self.now, BUYER)):
+            assert not extended
+            assert self.order["auto_confirm_at"] == before + timedelta(days=3)
 
     @rule()
     def buyer_confirms(self):
@@ -152,18 +212,43 @@ class OrderMachine(RuleBasedStateMachine):
         if self.ask(orders.confirm, Step(self.now, BUYER)):
             assert not disputed
 
-    @rule(hours=st.sampled_from([0, 1, 73, 241]))
+    @rule(voucher=st.integers(0, 3))
+    def merchant_redeems(self, voucher):
+        """A voucher counts once, and only while its order is paid."""
+        before, reason = self.order, ""
+        try:
+            change = redeeming.redeem(before, Step(self.now, MERCHANT), voucher, "1号台")
+        except Refusal as refusal:
+            reason = refusal.reason
+        known = vouchers.redemption(before, voucher) if before["paid"] else None
+        assert (reason == "ALREADY_REDEEMED") is (known is not None)
+        if reason:
+            return
+        assert (before["state"], before["in_dispute"]) == (State.PAID, False)
+        self.write(change)
+
+    @rule(voucher=st.integers(1, 2))
+    def merchant_takes_a_redemption_back(self, voucher):
+        row = vouchers.redemption(self.order, voucher)
+        try:
+            change = redeeming.reverse(self.order, Step(self.now, MERCHANT), voucher)
+        except Refusal:
+            return
+        assert self.order["state"] == State.PAID
+        assert self.now - row["redeemed_at"] < timedelta(minutes=30)
+        self.write(change)
+        assert vouchers.redemption(self.order, voucher) is None
+
+    @rule(hours=st.sampled_from([0, 1, 73, 241, 366 * 24]))
     def time_passes(self, hours):
         self.now += timedelta(hours=hours)
         if self.due is None or self.due > self.now:
             return
-        was, disputed = self.order["state"], self.order["in_dispute"]
-        change = orders.overdue(self.order, self.now)
-        assert change is not None, "a timer that is due does something"
-        self.write(change)
-        assert self.due is None, "and is not due again"
+        was, disputed, before = self.order["state"], self.order["in_dispute"], self.due
+        self.write(orders.overdue(self.order, self.now))
+        assert self.due is None or self.due > before, "a timer that is due does something, once"
         if self.order["state"] == State.COMPLETED:
-            assert was == State.SHIPPED
+            assert was == State.SHIPPED or self.order["redemptions"]
             assert not disputed, "a dispute stops auto-completion"
 
     @precondition(lambda self: getattr(self, "seen", None))
@@ -215,15 +300,16 @@ class OrderMachine(RuleBasedStateMachine):
         if not hasattr(self, "order"):
             return
         state = self.order["state"]
+        assert self.due == deadlines.next_due(self.order)
         if state == State.AWAITING_PAYMENT:
-            assert self.due == orders.unpaid_until(self.order)
-        if state == State.SHIPPED:
-            assert self.due == (None if self.order["in_dispute"] else self.order["auto_confirm_at"])
+            assert self.due == deadlines.unpaid_until(self.order)
+        if state == State.SHIPPED and not self.order["in_dispute"]:
+            assert self.due <= self.order["auto_confirm_at"] == deadlines.confirm_at(self.order)
         if state in (State.CLOSED, State.COMPLETED):
             assert self.due is None
 
 
-OrderMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+OrderMachine.TestCase.settings = settings(max_examples=examples(150), stateful_step_count=30, deadline=None)
 TestOrderMachine = OrderMachine.TestCase
 
 

@@ -30,16 +30,21 @@ def house(memory_world):
 # ------------------------------------------------------------------------------------------------------------------ placing
 
 
-def test_placing_costs_three_commands_and_freezes_what_the_buyer_saw(house):
+def test_placing_costs_four_commands_and_freezes_what_the_buyer_saw(house):
     house.place("warm")
     house.counter.names.clear()
     placed = house.place("k2")
-    assert house.counter.names == ["insert", "bulkWrite", "commitTransaction"]
+    assert house.counter.names == ["find", "insert", "bulkWrite", "commitTransaction"]
     order = house.order(placed)
     assert order["amount"] == 2 * 1999 + 2 * 100 + 500 == placed.checkout["amount"]
     assert (order["state"], len(order["lines"]), order["openid"]) == ("awaiting_payment", 2, "oacc_of_shop_1")
     assert "due_at" in order
-    assert "due_at" not in house.store.checkout(placed.checkout["_id"])
+    notes = house.store.database["placings"]
+    assert notes.count_documents({"due_at": {"$exists": True}}) == 2
+    assert house.later(seconds=61) == 0
+    assert notes.count_documents({"due_at": {"$exists": True}}) == 0
+    assert notes.count_documents({"expire_at": {"$exists": True}}) == 2
+    assert [found["state"] for found in house.store.checkouts.find({})] == ["placed", "placed"]
 
 
 def test_the_same_key_answers_the_same_checkout_whatever_became_of_it(house):
@@ -161,11 +166,11 @@ def test_an_order_number_that_is_taken_is_drawn_again(house, monkeypatch):
 # ------------------------------------------------------------------------------------------------------------------- paying
 
 
-def test_a_payment_costs_two_commands_and_comes_once(house):
+def test_a_payment_costs_three_commands_and_comes_once(house):
     placed = house.place()
     house.counter.names.clear()
     assert house.pay(placed) is Result.APPLIED
-    assert house.counter.names == ["find", "bulkWrite"]
+    assert house.counter.names == ["find", "bulkWrite", "commitTransaction"]
     order = house.order(placed)
     assert (order["state"], house.told(order), order["transaction_id"]) == ("paid", ["paid"], "42")
     assert house.pay(placed) is Result.DONE
@@ -182,7 +187,7 @@ def test_of_two_shops_the_closed_one_rejects_its_share_only(house):
     paid, closed = house.order(placed), house.order(placed, 1)
     assert (paid["state"], closed["state"]) == ("paid", "closed")
     assert (house.told(paid), house.told(closed)) == (["paid"], ["closed", "payment_rejected"])
-    assert closed["outbox"][1]["data"]["amount"] == str(second["amount"])
+    assert house.events(closed)[1]["data"]["amount"] == str(second["amount"])
     assert house.pay(placed) is Result.DONE
     assert queries.checkout(house.store, BUYER, placed.checkout["_id"])["state"] == "paid"
     refund = {
@@ -226,7 +231,7 @@ def test_an_unpaid_order_closes_a_minute_after_its_time(house):
     assert house.later(seconds=31) == 1
     order = house.order(placed)
     assert (order["state"], order["close_reason"]) == ("closed", "timeout")
-    assert order["outbox"][0]["data"].get("was_paid", False) is False
+    assert house.events(order)[0]["data"].get("was_paid", False) is False
     assert house.pay(placed) is Result.APPLIED
     assert house.told(house.order(placed)) == ["closed", "payment_rejected"]
 
@@ -243,7 +248,7 @@ def test_shipping_and_confirming_with_answers_that_are_remembered(house):
     assert (again.replayed, again.answer) == (True, shipped.answer)
     order = house.order(placed)
     assert house.told(order) == ["paid", "shipped", "completed"]
-    completed = order["outbox"][2]["data"]
+    completed = house.events(order)[2]["data"]
     assert (completed["amount"], completed["commission_bp"], completed["by"]) == (str(order["amount"]), 200, "buyer")
     assert [line["action"] for line in order["timeline"]] == ["placed", "paid", "shipped", "completed"]
     assert "due_at" not in order
@@ -283,7 +288,7 @@ def test_cancelling_a_paid_order_gives_the_money_back(house):
     assert caught.value.violations[0].field == "reason"
     outcome = commands.cancel(house.store, Cause("cmd:2"), MERCHANT, share["order_id"], "缺货")
     assert outcome.answer["refund_amount"] == share["amount"]
-    event = house.order(placed)["outbox"][1]["data"]
+    event = house.events(house.order(placed))[1]["data"]
     assert (event["was_paid"], event["amount"], event["reason"]) == (True, str(share["amount"]), "merchant")
     with pytest.raises(Refusal) as caught:
         commands.cancel(house.store, Cause("cmd:3"), BUYER, share["order_id"], "")
@@ -296,7 +301,7 @@ def test_stock_that_is_gone_closes_the_order_and_frees_nothing(house):
     order_id = placed.checkout["shares"][0]["order_id"]
     gone = {"order_id": order_id, "checkout_id": placed.checkout["_id"], "reason": "sold"}
     assert house.hear("jishi.catalog.reservation.failed.v1", gone) is Result.APPLIED
-    event = house.order(placed)["outbox"][1]["data"]
+    event = house.events(house.order(placed))[1]["data"]
     assert (event["was_paid"], event["reason"], event.get("lines", [])) == (True, "out_of_stock", [])
     assert house.hear("jishi.catalog.reservation.failed.v1", gone) is Result.DONE
 
@@ -410,7 +415,7 @@ def test_a_payable_is_frozen_costs_one_command_and_ends_with_its_orders(house):
     service = Known("service", "payments")
     found = queries.payable(house.store, service, placed.checkout["_id"])
     assert house.counter.names == ["find"]
-    assert found["shares"] == placed.checkout["shares"]
+    assert [{**share, "revision": 0} for share in placed.checkout["shares"]] == found["shares"]
     assert (found["amount"], found["state"]) == (placed.checkout["amount"], "awaiting_payment")
     for number, share in enumerate(placed.checkout["shares"]):
         commands.cancel(house.store, Cause(f"cmd:{number}"), BUYER, share["order_id"], "")

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.chassis.decisions import Change, Fact
-from services.payments.model import ledger, payable, purse
+from services.payments.model import ledger, payable, purse, settling, sharing
 from services.payments.model import refund as refunds
-from services.payments.model.plan import Books, Plan
+from services.payments.model.plan import Books, Plan, Row
 
 NOW = datetime(2026, 1, 5, 2, 0, tzinfo=UTC)
 PAY_BY = NOW + timedelta(minutes=30)
@@ -42,6 +42,8 @@ def changed(document: Mapping[str, Any], change: Change) -> dict[str, Any]:
         _at(after, path)[path.rpartition(".")[2]] = copy.deepcopy(value)
     for path in change.unset:
         after.pop(path, None)
+    for path, amount in change.inc.items():
+        after[path] += amount
     for path, items in change.push.items():
         after[path].extend(copy.deepcopy(items))
     if not isinstance(change.due, type(Change().due)):
@@ -66,6 +68,11 @@ class _Cell:
         self.items[int(key)] = value
 
 
+def attempt(number: str, method: str, amount: int) -> dict[str, Any]:
+    """One attempt as the channel took it."""
+    return payable.placed(payable.attempt(number, method, amount), {"code_url": f"pay {number}"})
+
+
 @dataclass
 class World:
     """One payable, one shop, and what was written."""
@@ -76,26 +83,33 @@ class World:
     refunds: dict[str, dict[str, Any]] = field(default_factory=dict)
     credits: dict[str, dict[str, Any]] = field(default_factory=dict)
     facts: list[Fact] = field(default_factory=list)
+    rows: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    """(collection, id) → documents beside the books."""
 
     @classmethod
     def opened(cls, *amounts: int, attempts: int = 1) -> "World":
         """A checkout that may be paid by ``attempts`` payments n0, n1, …"""
         told = checkout(*amounts)
-        document = payable.opened(told, payable.attempt("n0", "native", told["amount"]), TERMS) | {"version": 1}
+        document = payable.opened(told, attempt("n0", "native", told["amount"]), TERMS) | {"version": 1}
         for number in range(1, attempts):
-            more = payable.add_attempt(document, payable.attempt(f"n{number}", "jsapi", told["amount"]), 5, NOW)
+            more = payable.add_attempt(document, attempt(f"n{number}", "jsapi", told["amount"]), 5, NOW)
             assert more is not None
             document = changed(document, more)
         shop = {"shop_id": SHOP, "account_id": "a", "name": "s", "state": "open", "currency": "CNY"}
         return cls(document, purse.new_shop(shop, 1) | {"version": 1})
 
-    def books(self) -> Books:
-        """What a decision reads; documents are replaced, never changed in place."""
-        return Books(self.payable, self.shop, self.waiting())
+    def books(self, order: str = "") -> Books:
+        """What a decision (on an order) reads; documents are replaced, never changed in place."""
+        beside = self.rows.get((settling.ROWS, f"settle:{order}")), self.rows.get((sharing.ROWS, order))
+        return Books(self.payable, self.shop, self.waiting(), *beside)
+
+    def of(self, collection: str) -> list[dict[str, Any]]:
+        """All documents of a collection beside the books."""
+        return [row for (name, _), row in sorted(self.rows.items()) if name == collection]
 
     def waiting(self) -> list[dict[str, Any]]:
         """Credits that are not folded."""
-        return [row for row in self.credits.values() if row["waiting"]]
+        return [row for row in self.credits.values() if row["waiting"] and row["shop_id"] == SHOP]
 
     def write(self, plan: Plan, books: Books) -> None:
         """All of it or nothing. Raises MovedError."""
@@ -106,6 +120,10 @@ class World:
             new_refunds[refund.id]["version"] = 1
             self.facts += facts
         self._guard(plan, books, new_entries, new_refunds)
+        for row in plan.rows:
+            key = row.collection, str(row.document["_id"])
+            document = row.document if row.change is None else changed(row.document, row.change)
+            self.rows[key] = {"version": 1, **document}
         if plan.payable is not None:
             self.payable = changed(self.payable, plan.payable)
             self.facts += plan.payable.facts
@@ -125,9 +143,16 @@ class World:
             or (plan.shop is not None and books.shop["version"] != self.shop["version"])
             or any(not self.credits[folded]["waiting"] for folded in plan.folded)
             or any(credit.id in self.credits for credit in plan.credits)
+            or any(self._is_stale(row) for row in plan.rows)
         )
         if stale or entries.keys() & self.entries.keys() or back.keys() & self.refunds.keys():
             raise MovedError
+
+    def _is_stale(self, row: Row) -> bool:
+        known = self.rows.get((row.collection, str(row.document["_id"])))
+        if row.change is None:
+            return known is not None
+        return known is None or known["version"] != row.document["version"]
 
     def refunded(self, number: str) -> None:
         """The channel says that a refund reached the buyer."""
@@ -153,6 +178,7 @@ class World:
             assert share["refunded"] <= share["amount"]
         assert own.available == told.get(ledger.available(SHOP), 0) >= 0
         assert own.deposit == told.get(ledger.deposit(SHOP), 0) >= 0
+        assert told.get(ledger.pending(SHOP), 0) == sum(settling.left(row) for row in self.of(settling.ROWS))
         assert own.receivable == -told.get(ledger.receivable(SHOP), 0) >= 0
         held = {account: amount for account, amount in told.items() if ":hold:" in account and amount}
         assert {ledger.hold(SHOP, case): amount for case, amount in own.held.items()} == held

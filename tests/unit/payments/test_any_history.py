@@ -13,6 +13,7 @@ from services.payments.model import payable as payables
 from services.payments.model import refund as refunds
 from services.payments.model.payable import Success
 from services.payments.model.plan import Books, Plan
+from tests.examples import examples
 from tests.unit.payments.books import NOW, PAY_BY, MovedError, World, changed
 
 ORDERS = ("o0", "o1")
@@ -28,6 +29,11 @@ PLANNERS = {
 
 class Trade(RuleBasedStateMachine):
     """A buyer, a channel, orders and disputes around one payable; their messages lie in ``mail`` and are delivered by chance."""
+
+    days = 0
+    """T+n."""
+    beyond = 0
+    """How much more than was claimed a ruling may give."""
 
     @initialize(
         first=st.integers(1, 2000),
@@ -46,6 +52,7 @@ class Trade(RuleBasedStateMachine):
         self.cases: dict[str, dict] = {}
         self.heard = 0
         self.transactions = Counter()
+        self.prepare()
         if begin != "opened":
             self.the_buyer_pays(0, again=True)
             self.what_lies_there_comes()
@@ -55,6 +62,9 @@ class Trade(RuleBasedStateMachine):
             self.what_lies_there_comes()
         if begin.endswith("in dispute"):
             self.a_case_opens("o0", claim=first)
+
+    def prepare(self):
+        """Before the history begins; for those who add to it."""
 
     # ------------------------------------------------------------------------------------------- what others do
 
@@ -88,7 +98,8 @@ class Trade(RuleBasedStateMachine):
         if self.orders[order] == "paid":
             self.orders[order] = "completed"
             bp = {"commission_bp": self.commission, "commission_policy": "p"}
-            self.mail.append(("completed", {"order_id": order, **bp}))
+            when = {"completed_at": self.now, "settlement_days": self.days}
+            self.mail.append(("completed", {"order_id": order, **bp, **when}))
 
     @rule(order=st.sampled_from(ORDERS), claim=st.integers(1, 2500))
     def a_case_opens(self, order, claim):
@@ -105,7 +116,7 @@ class Trade(RuleBasedStateMachine):
         case = self.cases[case]
         if case["state"] == "open":
             case["state"] = "ruled"
-            refund = data.draw(st.integers(1, case["claim"]))
+            refund = data.draw(st.integers(1, case["claim"] + self.beyond))
             payer = "platform" if platform else "merchant"
             self.mail.append(("ruled", {**case, "refund": refund, "payer": payer}))
 
@@ -188,7 +199,7 @@ class Trade(RuleBasedStateMachine):
 
     def _decide(self, message):
         kind, told = message
-        books = self.world.books()
+        books = self.world.books(told.get("order_id", ""))
         if kind == "success":
             total = books.payable["amount"]
             success = Success(told["number"], told["transaction"], total, "CNY")
@@ -262,4 +273,4 @@ class Trade(RuleBasedStateMachine):
 
 
 TestTrade = Trade.TestCase
-TestTrade.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+TestTrade.settings = settings(max_examples=examples(200), stateful_step_count=30, deadline=None)

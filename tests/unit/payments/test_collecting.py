@@ -138,13 +138,10 @@ def test_attempts_are_bounded_and_the_same_one_is_added_once():
         payable.attempt("n2", "cash", 1500)
 
 
-def test_what_the_channel_answered_is_kept_once():
+def test_an_attempt_says_how_to_pay_it_and_waits():
     document = World.opened(1500).payable
-    placed = changed(document, payable.placed(document, "n0", {"code_url": "u"}))
-    assert placed["payments"][0]["code_url"] == "u"
-    assert placed["payments"] == payable.shown(document, "n0", {"code_url": "u", "state": "open"})["payments"]
-    assert payable.placed(placed, "n0", {"code_url": "v"}) is None
-    assert list(payable.waiting(placed)) == ["n0"]
+    assert document["payments"][0]["code_url"] == "pay n0"
+    assert list(payable.waiting(document)) == ["n0"]
 
 
 @pytest.mark.parametrize("amounts", [(5, -4), (0, 0), (7,), ()])

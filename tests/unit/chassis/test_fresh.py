@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from services.catalog.store import fresh
-from services.catalog.store.fresh import Fresh
+from services.chassis import fresh
+from services.chassis.fresh import Fresh
 
 
 @pytest.fixture

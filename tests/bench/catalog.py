@@ -1,0 +1,189 @@
+"""Bulk calls, reads and lists of the catalog through HTTP, and what they cost when it is fifty times as large."""
+
+import copy
+import json
+import time
+from typing import Any, Final
+
+from services.chassis import ids
+from tests.bench.load import Connection, Result, get, run
+from tests.bench.reading import CONCURRENCY, shelf_of
+from tests.bench.report import Report
+from tests.bench.world import BULK, Bench, product, upsert
+
+PAGE: Final = 20
+BATCH: Final = 1_000
+GROWN: Final = 1.3
+
+
+def measure(bench: Bench, report: Report) -> None:
+    """Bulk calls of 200: new products, the same again, other prices, more stock. Reads and lists at concurrency 16."""
+    calls(bench, report)
+    made = upsert(bench, bench.sizes.listed, prefix="list")
+    product_ids = [found["product_id"] for found in made]
+    merchant = {"Authorization": f"Bearer {bench.shop.token}"}
+    shelf = shelf_of(bench, product_ids[:PAGE], "bench-catalog")
+    navigation = f"/v1/public/navigation/{bench.shop.shop_id}"
+    for name, paths, headers, goal in (
+        ("product read", [f"/v1/products/{product_id}" for product_id in product_ids], None, 1_500.0),
+        (f"shelf of {PAGE} products", [shelf], None, 500.0),
+        ("navigation of a shop", [navigation], None, 500.0),
+        (f"a merchant's own list, page of {PAGE}", pages(bench), merchant, 500.0),
+    ):
+        run(bench.stack.url, get(paths, headers), range(max(bench.sizes.reads // 10, 1)), CONCURRENCY)  # warm
+        told(report, name, run(bench.stack.url, get(paths, headers), range(bench.sizes.reads), CONCURRENCY), goal)
+
+
+def told(report: Report, name: str, result: Result, goal: float | None) -> None:
+    """The rows of one run. Raises RuntimeError when a request failed."""
+    if set(result.statuses) != {200}:
+        raise RuntimeError(f"{name}: {result.statuses}")
+    report.add(name, result.rate, "req/s", goal, note=f"concurrency {CONCURRENCY}")
+    report.add(f"  {name}", result.percentile_ms(50), "ms p50")
+    report.add(f"  {name}", result.percentile_ms(99), "ms p99")
+
+
+def pages(bench: Bench) -> list[str]:
+    """The paths of the first pages of the shop's own list."""
+    found, token = [], ""
+    for _ in range(8):
+        found.append(f"/v1/products?page_size={PAGE}" + (f"&page_token={token}" if token else ""))
+        token = bench.merchant.get(found[-1])["next_page_token"]
+        if not token:
+            break
+    return found
+
+
+# ----------------------------------------------------------------------------------------------------------------- bulk calls
+
+
+def calls(bench: Bench, report: Report) -> None:
+    """One call after another, each of 200 items where the size says so."""
+    size = min(BULK, bench.sizes.listed)
+    names = [[f"bulk{number}-{n}" for n in range(size)] for number in range(bench.sizes.bulks)]
+    bodies = [{"items": [product(name, 50) for name in batch], "policy": "reject_all"} for batch in names]
+    made = [sent(bench, report, f"bulk upsert of {size} new products", "bulkUpsert", bodies)]
+    sent(bench, report, f"bulk upsert of {size}, all the same", "bulkUpsert", bodies)
+    skus = [[_first_sku(bench, row["product_id"]) for row in answer["results"]] for answer in made[0][:1]]
+    prices = [
+        {"items": [{"sku_id": sku, "price": 8_000 + number} for sku in skus[0]]} for number in range(bench.sizes.bulks)
+    ]
+    sent(bench, report, f"bulk update of {size} prices", "bulkUpdatePrice", prices)
+    deltas = [
+        {"items": [{"sku_id": sku, "delta": 1, "request_id": f"d{number}-{n}"} for n, sku in enumerate(skus[0])]}
+        for number in range(bench.sizes.bulks)
+    ]
+    sent(bench, report, f"bulk update of {size} stocks", "bulkUpdateStock", deltas)
+
+
+def sent(bench: Bench, report: Report, name: str, call: str, bodies: list[Any]) -> list[Any]:
+    """Send the bodies one after the other; the answers."""
+    answers: list[Any] = []
+
+    async def flow(connection: Connection, body: Any) -> int:
+        headers = {"Authorization": f"Bearer {bench.shop.token}", "Idempotency-Key": f"{name}-{time.time_ns()}"}
+        status, answer = await connection.call("POST", f"/v1/products:{call}", body, headers)
+        answers.append(json.loads(answer))
+        return status
+
+    commands = "jishi_mongo_commands_total"
+    idle = bench.idle_rates(commands)[commands]
+    before = bench.counters(commands)[commands]
+    result = run(bench.stack.url, flow, bodies, 1)
+    asked = (bench.counters(commands)[commands] - before - idle * result.seconds) / len(bodies)
+    if set(result.statuses) != {200}:
+        raise RuntimeError(f"{name}: {result.statuses} {answers[-1]}")
+    report.add(
+        name, result.percentile_ms(50), "ms p50", note=f"{asked:.0f} database commands a call, its events included"
+    )
+    report.add(f"  {name}", result.percentile_ms(99), "ms p99", 400.0, at_most=True)
+    return answers
+
+
+def _first_sku(bench: Bench, product_id: str) -> str:
+    found: str = bench.api.get(f"/v1/products/{product_id}")["product"]["skus"][0]["sku_id"]
+    return found
+
+
+# --------------------------------------------------------------------------------------------------------------------- growth
+
+
+def growth(bench: Bench, report: Report) -> None:
+    """Processor time of a read, a page of a list and an upserted product in a small catalog and in a large one of the same shop."""
+    (model,) = upsert(bench, 1, prefix="model")
+    costs = []
+    for count in (bench.sizes.small, bench.sizes.large):
+        lay_down(bench, model["product_id"], count)
+        costs.append(one_of_each(bench, count))
+    for name, small in costs[0].items():
+        large = costs[1][name]
+        note = f"{small:.2f} ms at {bench.sizes.small:,}, {large:.2f} ms at {bench.sizes.large:,} products"
+        report.add(
+            f"{name}: cost in the large catalog against the small",
+            large / small,
+            "ratio",
+            GROWN,
+            at_most=True,
+            note=note,
+        )
+
+
+def lay_down(bench: Bench, model_id: str, count: int) -> None:
+    """Fill the shop up to ``count`` products, copies of one that is there, straight into the collections."""
+    with bench.stack.connect() as client:
+        catalog = client["catalog"]
+        model = catalog["products"].find_one({"_id": model_id})
+        assert model is not None
+        stocks = [catalog["stock"].find_one({"_id": sku["sku_id"]}) for sku in model["listing"]["skus"]]
+        there = catalog["products"].count_documents({})
+        for begin in range(there, count, BATCH):
+            rows = [_copied(model, stocks, number) for number in range(begin, min(begin + BATCH, count))]
+            catalog["products"].insert_many([row for row, _ in rows])
+            catalog["stock"].insert_many([stock for _, found in rows for stock in found])
+
+
+def _copied(model: dict[str, Any], stocks: list[dict[str, Any]], number: int) -> tuple[dict[str, Any], list[Any]]:
+    row = copy.deepcopy(model)
+    row["_id"] = row["position"] = ids.product_id()
+    row["external_id"] = f"laid-{number}"
+    row["external_key"] = f"{row['shop_id']}/{row['external_id']}"
+    row["created_by"] = f"bench:{number}"
+    renamed = {sku["sku_id"]: f"s{number:07d}{place:020d}" for place, sku in enumerate(row["listing"]["skus"])}
+    for sku in row["listing"]["skus"]:
+        sku["sku_id"] = renamed[sku["sku_id"]]
+    return row, [{**stock, "_id": renamed[stock["_id"]], "product_id": row["_id"]} for stock in stocks]
+
+
+def one_of_each(bench: Bench, count: int) -> dict[str, float]:
+    """Milliseconds of processor time, all processes, of each kind of request."""
+    some = [
+        found["product_id"] for found in bench.merchant.get("/v1/products", page_size=bench.sizes.probes)["products"]
+    ]
+    merchant = {"Authorization": f"Bearer {bench.shop.token}"}
+    reads = [f"/v1/products/{product_id}" for product_id in some]
+    items = [product(f"grown-{count}-{n}", 5) for n in range(bench.sizes.probes)]
+
+    async def upserted(connection: Connection, item: Any) -> int:
+        headers = {**merchant, "Idempotency-Key": f"{time.time_ns()}"}
+        body = {"items": [item]}
+        status, _ = await connection.call("POST", "/v1/products:bulkUpsert", body, headers)
+        return status
+
+    return {
+        "product read": _cost(bench, get(reads, merchant), list(range(len(reads)))),
+        f"page of {PAGE} of the merchant's list": _cost(
+            bench, get(pages(bench)[:2], merchant), list(range(bench.sizes.probes))
+        ),
+        "upsert of one product": _cost(bench, upserted, items),
+    }
+
+
+def _cost(bench: Bench, flow: Any, items: list[Any]) -> float:
+    run(bench.stack.url, flow, items[:1], 1)  # warm
+    before, began = sum(bench.cpu_seconds().values()), time.perf_counter()
+    result = run(bench.stack.url, flow, items, 1)
+    if set(result.statuses) != {200}:
+        raise RuntimeError(f"{result.statuses}")
+    spent = sum(bench.cpu_seconds().values()) - before
+    # Processor time is told in steps of 10 ms; a run shorter than some of them is told by its length.
+    return (spent if spent > 0.2 else time.perf_counter() - began) / len(items) * 1000
