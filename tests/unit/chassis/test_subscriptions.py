@@ -79,4 +79,4 @@ def test_memory_has_none_of_what_it_does_not_know(rabbit):
     memory = replace(rabbit, settings=Settings(amqp_uri="memory://"))
     assert memory.queue(memory.subscriptions[0]).queue_arguments is None
     assert memory.exchange("orders").arguments is None
-    assert {queue.name for queue in memory._queues()} == {"catalog.paid", "catalog.token_revoked"}
+    assert {queue.name for queue in memory.queues()} == {"catalog.paid", "catalog.token_revoked"}
