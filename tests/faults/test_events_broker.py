@@ -127,10 +127,10 @@ def exhausted(channel, name: str, dead: str) -> bool:
     return depth(channel, dead) == 1
 
 
-def test_a_restart_of_the_broker_loses_nothing(stage, broker):
+def test_a_restart_of_the_broker_loses_nothing(stage, broker, topology):
     stage.worker()
     stage.until_quiet()
-    names = [queue.name for queue in topology(stage.world).queues()]
+    names = [queue.name for queue in topology.queues()]
     if hasattr(broker, "has_saved"):  # of a queue that it has not, it remembers the name and gives no consumer anything
         wait_until(lambda: all(broker.has_saved(name) for name in names), "queues saved")
     for number in range(10):

@@ -35,6 +35,7 @@ class EventQueues(QueueConsumer):
 
     _over = False
     _pending_remove_providers: dict[Any, Any]
+    _consumers: dict[Any, Any]
 
     def run(self) -> None:
         """Consume until stopped, also when the broker cannot be reached."""
@@ -53,6 +54,14 @@ class EventQueues(QueueConsumer):
             ProviderCollector.unregister_provider(self, provider)
         else:
             super().unregister_provider(provider)
+
+    def _cancel_consumers_if_requested(self) -> None:
+        """Called by nameko at each turn. What cannot be cancelled because the connection is gone stays asked for, as nameko's would not."""
+        for provider in list(self._pending_remove_providers):
+            consumer = self._consumers.pop(provider, None)
+            if consumer is not None:
+                consumer.cancel()
+            self._pending_remove_providers.pop(provider).send()
 
     @contextmanager
     def establish_connection(self) -> Iterator[Connection]:
