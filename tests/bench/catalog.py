@@ -5,6 +5,7 @@ import json
 import time
 from typing import Any, Final
 
+from services.catalog.model.names import names_of
 from services.chassis import ids
 from tests.bench.load import Connection, Result, get, run
 from tests.bench.reading import CONCURRENCY, shelf_of
@@ -139,6 +140,7 @@ def lay_down(bench: Bench, model_id: str, count: int) -> None:
         for begin in range(there, count, BATCH):
             rows = [_copied(model, stocks, number) for number in range(begin, min(begin + BATCH, count))]
             catalog["products"].insert_many([row for row, _ in rows])
+            catalog["names"].insert_many([name for row, _ in rows for name in names_of(row).values()])
             catalog["stock"].insert_many([stock for _, found in rows for stock in found])
 
 
@@ -146,7 +148,6 @@ def _copied(model: dict[str, Any], stocks: list[dict[str, Any]], number: int) ->
     row = copy.deepcopy(model)
     row["_id"] = row["position"] = ids.product_id()
     row["external_id"] = f"laid-{number}"
-    row["external_key"] = f"{row['shop_id']}/{row['external_id']}"
     row["created_by"] = f"bench:{number}"
     renamed = {sku["sku_id"]: f"s{number:07d}{place:020d}" for place, sku in enumerate(row["listing"]["skus"])}
     for sku in row["listing"]["skus"]:

@@ -130,7 +130,6 @@ def clones(model: dict[str, Any], names: list[str], count: int) -> Iterator[dict
         identity = ids.product_id()
         keys = {
             "external_id": f"many{number}",
-            "external_key": f"{model['shop_id']}:many{number}",
             "position": identity,
         }
         yield {**model, "_id": identity, **keys, "listing": listing}

@@ -18,7 +18,8 @@ from services.catalog.model.bulk import (
     plan_prices,
     plan_states,
 )
-from services.catalog.model.chunks import Shop, external_key, merchant_key
+from services.catalog.model.chunks import Shop
+from services.catalog.model.names import product_name, sku_name
 from services.catalog.model.products import State
 from services.catalog.model.restock import StockItem, StockPlan, plan_stock
 from services.catalog.store import BATCH, SERVICE, Store, limits
@@ -145,13 +146,13 @@ def delete(bulk: Bulk, refs: Sequence[ProductRef]) -> Outcome:
     store = bulk.store
 
     def plan(shop: Shop, results: Results) -> BulkPlan:
-        most = policy.load(SERVICE).value("bulk_skus", shop.now)
+        most = policy.load(SERVICE).value("bulk_names", shop.now)
         return plan_deletions(refs, _products(store, shop, refs), most, results)
 
     def write(shop: Shop, transaction: Transaction, made: BulkPlan) -> None:
         _write(bulk, shop, transaction, made, deleted=len(made.changes))
-        for sku_id in made.released:
-            transaction.update(store.stock, {"_id": sku_id}, {"$unset": {"merchant_key": ""}})
+        for row in made.unnamed:
+            transaction.delete(store.names, row)
 
     return bulk.run(len(refs), plan, write)
 
@@ -186,25 +187,18 @@ def _own(rows: Iterable[Document], shop: Shop) -> dict[str, Document]:
 
 def _stock(store: Store, shop: Shop, refs: Sequence[SkuRef]) -> dict[SkuRef, Document]:
     """The shop's stock rows by how items name them."""
-    wanted = {ref.sku_id for ref in refs if ref.sku_id}
-    by_id = _own(store.stock_by_id(wanted).values(), shop) if wanted else {}
-    keys = {merchant_key(shop.shop_id, ref.merchant_sku) for ref in refs if ref.merchant_sku}
-    by_key = (
-        {row["merchant_key"]: row for row in store.stock.find({"merchant_key": {"$in": list(keys)}}, batch_size=BATCH)}
-        if keys
-        else {}
-    )
-    named = {ref: by_key.get(merchant_key(shop.shop_id, ref.merchant_sku)) for ref in refs if ref.merchant_sku}
-    named |= {ref: by_id.get(ref.sku_id) for ref in refs if ref.sku_id}
-    return {ref: row for ref, row in named.items() if row is not None}
+    names = {ref: sku_name(shop.shop_id, ref.merchant_sku) for ref in refs if ref.merchant_sku}
+    coded = store.named(set(names.values()))
+    ids = {ref: coded[name]["sku_id"] for ref, name in names.items() if name in coded}
+    ids |= {ref: ref.sku_id for ref in refs if ref.sku_id}
+    rows = _own(store.stock_by_id(ids.values()).values(), shop)
+    return {ref: rows[identity] for ref, identity in ids.items() if identity in rows}
 
 
 def _products(store: Store, shop: Shop, refs: Sequence[ProductRef]) -> Found:
-    ids_wanted = {ref.product_id for ref in refs if ref.product_id}
-    keys = {external_key(shop.shop_id, ref.external_id) for ref in refs if ref.external_id}
-    rows = list(store.products_by_id(ids_wanted).values()) if ids_wanted else []
-    rows += list(store.products.find({"external_key": {"$in": list(keys)}}, batch_size=BATCH)) if keys else []
-    return Found(_own(rows, shop))
+    there = store.named({product_name(shop.shop_id, ref.external_id) for ref in refs if ref.external_id})
+    wanted = {ref.product_id for ref in refs if ref.product_id} | {row["product_id"] for row in there.values()}
+    return Found(_own(store.products_by_id(wanted).values(), shop))
 
 
 def _write(bulk: Bulk, shop: Shop, transaction: Transaction, made: BulkPlan, *, deleted: int = 0) -> None:

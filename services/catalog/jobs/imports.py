@@ -21,7 +21,8 @@ from services.catalog.jobs.undoing import undo
 from services.catalog.jobs.working import OverError, Work, progress
 from services.catalog.model import imports
 from services.catalog.model.categories import Tree
-from services.catalog.model.chunks import Item, Known, Plan, RowProblem, plan
+from services.catalog.model.chunks import Item, Known, Plan, RowProblem
+from services.catalog.model.planning import plan
 from services.catalog.store import SERVICE, FileGoneError, Store, limits
 from services.catalog.store.chunks import Chunk, ChunkAppliedError, apply_chunk, failed_rows, read_known, results_of
 from services.catalog.store.files import keep_block

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from services.catalog.model.categories import Tree
+from services.catalog.model.names import names_of
 from services.catalog.model.products import Problem, State, missing_properties, move
 from services.catalog.model.versions import PRICES, before_prices, was_shown
 from services.chassis.decisions import Change
@@ -81,12 +82,12 @@ class Results:
 
 @dataclass(slots=True)
 class BulkPlan:
-    """Every write of a bulk call: (stored product, Change), versions to keep, SKUs that give up their merchant's code."""
+    """Every write of a bulk call: (stored product, Change), versions to keep, rows of names that are given up."""
 
     results: Results
     changes: dict[str, tuple[Document, Change]] = field(default_factory=dict)
     versions: list[dict[str, Any]] = field(default_factory=list)
-    released: list[str] = field(default_factory=list)
+    unnamed: list[dict[str, Any]] = field(default_factory=list)
     categories: dict[int, int] = field(default_factory=dict)
 
 
@@ -105,7 +106,7 @@ class Found:
         if ref.product_id:
             return self.products.get(ref.product_id)
         named = (row for row in self.products.values() if ref.external_id and row["external_id"] == ref.external_id)
-        return next((row for row in named if "external_key" in row), None)
+        return next((row for row in named if row["state"] != State.DELETED), None)
 
 
 def ambiguous(names: Mapping[str, str]) -> Problem | None:
@@ -240,8 +241,8 @@ def moved(row: Document, state: State) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------------------ deletion
 
 
-def plan_deletions(refs: Iterable[ProductRef], found: Found, most_skus: int, results: Results) -> BulkPlan:
-    """Products gone for good: orders still show them, their ids and codes are free for new ones. ``most_skus`` a call."""
+def plan_deletions(refs: Iterable[ProductRef], found: Found, most_names: int, results: Results) -> BulkPlan:
+    """Products gone for good: orders still show them, their ids and codes are free for new ones. ``most_names`` of them a call."""
     out = BulkPlan(results)
     seen: set[str] = set()
     for ref in refs:
@@ -251,7 +252,7 @@ def plan_deletions(refs: Iterable[ProductRef], found: Found, most_skus: int, res
             continue
         problems = _product_problems(ref, row, seen)
         if row is not None and not problems:
-            problems = _deletion_problems(row, len(out.released), most_skus)
+            problems = _deletion_problems(row, len(out.unnamed), most_names)
         if row is None or problems:
             results.add(told, "failed", *problems)
             continue
@@ -260,31 +261,26 @@ def plan_deletions(refs: Iterable[ProductRef], found: Found, most_skus: int, res
             results.add(told, "unchanged")
             continue
         out.changes[row["_id"]] = (row, deletion(row))
-        out.released += coded(row)
+        out.unnamed += names_of(row).values()
         category = row["listing"]["category_id"]
         out.categories[category] = out.categories.get(category, 0) - 1
         results.add(told, "deleted")
     return out
 
 
-def _deletion_problems(row: Document, released: int, most_skus: int) -> list[Problem]:
+def _deletion_problems(row: Document, unnamed: int, most_names: int) -> list[Problem]:
     if row["state"] == State.LISTED:
         return [Problem("product_id", "WRONG_STATE", f"product {row['_id']} is on sale; take it off sale first")]
-    if released and released + len(coded(row)) > most_skus:
-        message = f"one call deletes at most {most_skus} SKUs; delete this product in a further call"
+    if unnamed and unnamed + len(names_of(row)) > most_names:
+        message = f"one call gives at most {most_names} names of products and SKUs free; delete this product in a further call"
         return [Problem("product_id", "TOO_MANY", message)]
     return []
 
 
 def deletion(row: Document) -> Change:
-    """What deleting does to the product itself: it keeps what orders show, and gives its external_id free."""
+    """What deleting does to the product itself: it keeps what orders show. Its names go by themselves."""
     fields = {**moved(row, State.DELETED), "position": APART + row["_id"]}
-    return Change(set=fields, unset=("external_key", "freight_key"))
-
-
-def coded(row: Document) -> list[str]:
-    """The SKUs of ``row`` whose merchant's code has to be given free."""
-    return [sku["sku_id"] for sku in row["listing"]["skus"] if sku["merchant_sku"]]
+    return Change(set=fields, unset=("freight_key",))
 
 
 def _told(ref: ProductRef, found: Found) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from services.catalog.model.chunks import Item, RowProblem
+from services.catalog.model.products import State
 
 Document = Mapping[str, Any]
 
@@ -18,7 +19,7 @@ def named(items: Iterable[Item], products: Mapping[str, Document], shop_id: str)
 
 
 def _named(item: Item, product: Document | None, shop_id: str) -> Item:
-    if product is None or product["shop_id"] != shop_id or "external_key" not in product:
+    if product is None or product["shop_id"] != shop_id or product["state"] == State.DELETED:
         return _wrong(item, "product_id", "NOT_FOUND", f"the shop has no product {item.product_id}")
     external_id = product["external_id"]
     if item.external_id not in ("", external_id):

@@ -4,14 +4,15 @@ A product that was changed since (its content has another version) is a conflict
 taken off sale when buyers hold or bought some of it. Stock goes back by what the import itself moved, never by more than is available.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from services.catalog.model.bulk import deletion, moved
-from services.catalog.model.chunks import Document, Plan, Result, RowProblem, content_version, merchant_key
+from services.catalog.model.chunks import Document, Plan, Result, RowProblem, content_version
 from services.catalog.model.freight import missing_measure, template_key
+from services.catalog.model.names import exchanged, names_of, own_part
 from services.catalog.model.products import State
 from services.catalog.model.versions import old_version, was_shown
 from services.chassis.decisions import Change
@@ -25,7 +26,7 @@ class Past:
     """What the database holds of a chunk to be undone.
 
     ``results`` and ``movements`` of the chunk; ``befores`` by product id (shapes: ``before``); products by id; stock rows by SKU id, of
-    these products; ``sold``: units of a SKU that orders took and did not give back; ``owners``: merchant key → product id; ``templates``:
+    these products; ``sold``: units of a SKU that orders took and did not give back; ``owners``: name → product id; ``templates``:
     freight templates of the shop by id that products go back to and that there still are.
     """
 
@@ -55,7 +56,7 @@ def plan_undo(past: Past, now: datetime) -> tuple[Plan, list[dict[str, Any]]]:
     for result in reversed(past.results):
         if result["outcome"] in ("created", "updated"):
             work.take(result)
-    work.plan.stock_updates = [*work.released, *work.moves, *work.claimed]
+    work.plan.stock_updates = work.moves
     return work.plan, work.rows
 
 
@@ -74,9 +75,7 @@ class _Undo:
     def __init__(self, past: Past, now: datetime) -> None:
         self.past, self.now, self.plan = past, now, Plan()
         self.rows: list[dict[str, Any]] = []
-        self.released: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self.moves: list[tuple[dict[str, Any], dict[str, Any]]] = []
-        self.claimed: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self.freed: set[str] = set()
         self.moved = {row["sku_id"]: row["delta"] for row in past.movements}
 
@@ -107,32 +106,22 @@ class _Undo:
             self._tell(result, "updated", "DELISTED", message, notes)
             return
         self.plan.changes.append((product, deletion(product)))
-        for identity, row in stock.items():
-            self._free(row)
-            self.moves.append(({"_id": identity, "reserved": 0}, {"$unset": {"merchant_key": ""}}))
+        self._exchange(product, {**product, "state": State.DELETED})
+        # nothing changes here: a SKU that is reserved meanwhile has its product stay
+        self.moves += [({"_id": identity, "reserved": 0}, {"$set": {"reserved": 0}}) for identity in stock]
         notes = self._give_back(result, stock, wanted)
         self._recount(product["listing"]["category_id"], -1)
         self._tell(result, "updated", "DELETED", "the import had made it", notes)
 
     def _restore(self, result: Document, product: Document, was: Document) -> None:
         stock = self._stock_of(product)
-        keys = {
-            sku["sku_id"]: merchant_key(product["shop_id"], sku["merchant_sku"])
-            for sku in was["listing"]["skus"]
-            if sku["merchant_sku"]
-        }
-        objection = self._objection(product, was, keys)
+        again = {**product, "state": was["state"], "listing": was["listing"]}
+        objection = self._objection(product, was, names_of(again))
         if objection:
             self._tell(result, "failed", *objection)
             return
         self.plan.changes.append((product, self._back(product, was)))
-        for identity, row in stock.items():
-            key, now = keys.get(identity), row.get("merchant_key")
-            if now not in (None, key):
-                self._free(row)
-                self.released.append(({"_id": identity, "merchant_key": now}, {"$unset": {"merchant_key": ""}}))
-            if key is not None and now != key:
-                self.claimed.append(({"_id": identity}, {"$set": {"merchant_key": key}}))
+        self._exchange(product, again)
         old, new = was["listing"]["category_id"], product["listing"]["category_id"]
         if old != new:
             self._recount(new, -1)
@@ -143,14 +132,12 @@ class _Undo:
             result, "updated", "RESTORED", "it is as it was before the import", self._give_back(result, stock, moved)
         )
 
-    def _objection(self, product: Document, was: Document, keys: Mapping[str, str]) -> tuple[str, str] | None:
-        """(reason, message) why the product cannot be again what it was."""
+    def _objection(self, product: Document, was: Document, names: Iterable[str]) -> tuple[str, str] | None:
+        """(reason, message) why the product cannot be again what it was, with these names."""
         owners = self.past.owners
-        rivals = [
-            key for key in keys.values() if owners.get(key) not in (None, product["_id"]) and key not in self.freed
-        ]
+        rivals = [name for name in names if owners.get(name) not in (None, product["_id"]) and name not in self.freed]
         if rivals:
-            return "MERCHANT_SKU_TAKEN", f"another product has its merchant SKU {rivals[0].partition('/')[2]} now"
+            return "MERCHANT_SKU_TAKEN", f"another product has its merchant SKU {own_part(rivals[0])} now"
         template_id = template_again(product, was)
         if not template_id:
             return None
@@ -185,9 +172,12 @@ class _Undo:
     def _stock_of(self, product: Document) -> dict[str, Document]:
         return {identity: row for identity, row in self.past.stock.items() if row["product_id"] == product["_id"]}
 
-    def _free(self, row: Document) -> None:
-        if row.get("merchant_key"):
-            self.freed.add(row["merchant_key"])
+    def _exchange(self, product: Document, again: Document) -> None:
+        """The names of the product become those that it had."""
+        unnamed, named = exchanged(names_of(product), names_of(again))
+        self.plan.unnamed += unnamed
+        self.plan.named += named
+        self.freed.update(row["_id"] for row in unnamed)
 
     def _give_back(self, result: Document, stock: Mapping[str, Document], moved: Mapping[str, int]) -> list[RowProblem]:
         """Move back what the import moved, as far as it is available; what is not, told."""

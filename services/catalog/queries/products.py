@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from services.catalog.model.chunks import external_key, merchant_key
+from services.catalog.model.names import product_name, sku_name
+from services.catalog.model.products import State
 from services.catalog.model.versions import needed, shown_version, was_shown
 from services.catalog.queries import views
 from services.catalog.queries.images import Pictures
@@ -90,16 +91,14 @@ def changed(
 
 def named(store: Store, shop_id: str, wanted: Document) -> list[Document]:
     """The product that ``external_id`` or ``merchant_sku`` names, if the other filters hold for it."""
-    query: Document = {}
-    if wanted["external_id"]:
-        query["external_key"] = external_key(shop_id, wanted["external_id"])
-    if wanted["merchant_sku"]:
-        row = store.stock.find_one({"merchant_key": merchant_key(shop_id, wanted["merchant_sku"])})
-        if row is None:
-            return []
-        query["_id"] = row["product_id"]
-    found = store.products.find_one(query)
-    if found is None or wanted["state"] not in ("", found["state"]):
+    names = [product_name(shop_id, wanted["external_id"])] if wanted["external_id"] else []
+    names += [sku_name(shop_id, wanted["merchant_sku"])] if wanted["merchant_sku"] else []
+    rows = store.named(names)
+    ids = {row["product_id"] for row in rows.values()}
+    if len(rows) < len(names) or len(ids) != 1:
+        return []
+    found = store.products.find_one({"_id": ids.pop()})
+    if found is None or found["state"] == State.DELETED or wanted["state"] not in ("", found["state"]):
         return []
     if wanted["category_id"] not in (0, found["listing"]["category_id"]):
         return []

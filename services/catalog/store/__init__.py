@@ -20,6 +20,8 @@ FIRST: Final = "!"
 LAST: Final = "~"
 """Before and after every position (an id). A page always says both ends of its range: the embedded database scans without, and finds
 nothing above an empty string on a descending index."""
+NAMES_AT_ONCE: Final = 5000
+"""Names in one question: some are 500 bytes long."""
 BATCH: Final = 1000
 """Rows an answer of the database may hold: what one call names comes in one round trip, where 101 are usual."""
 COLLECTIONS: Final = (
@@ -27,7 +29,6 @@ COLLECTIONS: Final = (
     Collection(
         "products",
         (
-            Index(("external_key",), unique=True, sparse=True),
             Index(("shop_id", "-position")),
             Index(("shop_id", "state", "-position")),
             Index(("shop_id", "listing.category_id", "-position")),
@@ -35,8 +36,9 @@ COLLECTIONS: Final = (
             Index(("freight_key",), sparse=True),
         ),
     ),
+    Collection("names"),
     Collection("versions"),
-    Collection("stock", (Index(("merchant_key",), unique=True, sparse=True),)),
+    Collection("stock"),
     Collection("movements", (Index(("sku_id",), sparse=True), Index(("movements.sku_id",), sparse=True))),
     Collection("chunks", emits=True),
     Collection(
@@ -92,7 +94,7 @@ COLLECTIONS: Final = (
     Collection("product_view_days", (Index(("expire_at",), expire_s=0),)),
     Collection("product_view_visitors", (Index(("expire_at",), expire_s=0),)),
 )
-"""products carry the current listing, stock one row a SKU, movements what changed stock outside of chunks: a row for one SKU {sku_id,
+"""products carry the current listing, names what the merchant calls them and their SKUs, a row a name, stock one row a SKU, movements what changed stock outside of chunks: a row for one SKU {sku_id,
 delta}, or for those of an order {movements: [{sku_id, delta}]}, or for orders paid at the same time {movements: [{sku_id, delta, ref, shop_id}]} with
 the order as ref; a chunk holds the results and movements of products applied together;
 import_files the blocks of uploaded and exported files; befores products as they were before an import's chunk; purchases what limited
@@ -138,6 +140,7 @@ class Store(Shelving):
         super().__init__(database)
         self.client: Client = database.client
         self.shops, self.products, self.versions = database["shops"], database["products"], database["versions"]
+        self.names = database["names"]
         self.stock, self.movements, self.chunks = database["stock"], database["movements"], database["chunks"]
         self.imports, self.import_files = database["imports"], database["import_files"]
         self.befores, self.exports = database["befores"], database["exports"]
@@ -185,8 +188,19 @@ class Store(Shelving):
         return list(self.products.find(query, {"listing.name": 1}).limit(most))
 
     def products_by_id(self, product_ids: Iterable[str]) -> dict[str, Document]:
-        """The products that there are, by id."""
-        return {row["_id"]: row for row in self.products.find({"_id": {"$in": list(product_ids)}}, batch_size=BATCH)}
+        """The products that there are, by id; nothing is asked for none."""
+        wanted = list(product_ids)
+        if not wanted:
+            return {}
+        return {row["_id"]: row for row in self.products.find({"_id": {"$in": wanted}}, batch_size=BATCH)}
+
+    def named(self, names: Iterable[str]) -> dict[str, Document]:
+        """What these names belong to, by name: {product_id}, of a SKU also {sku_id}; nothing is asked for none."""
+        wanted, found = list(names), {}
+        for start in range(0, len(wanted), NAMES_AT_ONCE):
+            part = {"_id": {"$in": wanted[start : start + NAMES_AT_ONCE]}}
+            found.update({row["_id"]: row for row in self.names.find(part, batch_size=BATCH)})
+        return found
 
     def old_versions(self, product_id: str, numbers: Iterable[int]) -> dict[int, Document]:
         """These old versions of a product, by number."""

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from services.catalog.model import freight
-from services.catalog.model.chunks import Item, Known, Plan, Shop, external_key, merchant_key, plan, says_anew
+from services.catalog.model.chunks import Item, Known, Plan, Shop, says_anew
 from services.catalog.model.imports import RUN, chunk_id
 from services.catalog.model.named import named
-from services.catalog.model.products import ProductDraft, sku_ids
+from services.catalog.model.names import own_part, product_name, sku_name
+from services.catalog.model.planning import plan
+from services.catalog.model.products import ProductDraft, State, sku_ids
 from services.catalog.model.undo import before
-from services.catalog.store import BATCH, SERVICE, Store
+from services.catalog.store import SERVICE, Store
 from services.chassis import clock, commit, ids, policy
 from services.chassis.commit import Cause, Shortfall, Taken, Transaction
 from services.chassis.decisions import Fact
@@ -48,20 +50,12 @@ def read_known(store: Store, shop_id: str, items: list[Item]) -> Known:
     freight templates that they name.
     """
     drafts = [(item, item.draft) for item in items if item.draft is not None]
-    keys = [external_key(shop_id, draft.external_id) for _, draft in drafts]
-    products = (
-        {row["external_id"]: row for row in store.products.find({"external_key": {"$in": keys}}, batch_size=BATCH)}
-        if keys
-        else {}
-    )
+    there = store.named(product_name(shop_id, draft.external_id) for _, draft in drafts)
+    ids = {row["product_id"] for row in there.values()}
+    products = {row["external_id"]: row for row in store.products_by_id(ids).values() if row["state"] != State.DELETED}
     anew = [draft for item, draft in drafts if says_anew(item, draft, products.get(draft.external_id))]
-    codes = [merchant_key(shop_id, sku.merchant_sku) for draft in anew for sku in draft.skus if sku.merchant_sku]
-    owners = {}
-    if codes:
-        found = store.stock.find(
-            {"merchant_key": {"$in": codes}}, {"merchant_key": 1, "product_id": 1}, batch_size=BATCH
-        )
-        owners = {row["merchant_key"].partition("/")[2]: row["product_id"] for row in found}
+    codes = store.named(sku_name(shop_id, sku.merchant_sku) for draft in anew for sku in draft.skus if sku.merchant_sku)
+    owners = {own_part(name): row["product_id"] for name, row in codes.items()}
     wanted = {draft.freight.template_id for draft in anew if draft.freight.template_id}
     templates = {
         number: row for number, row in store.templates(shop_id, wanted).items() if row["state"] == freight.ACTIVE
@@ -170,7 +164,9 @@ def _befores(made: Plan, chunk: Chunk) -> list[Document]:
 
 
 def add_products(store: Store, transaction: Transaction, made: Plan, chunk: Chunk) -> None:
-    """Everything that ``made`` writes to products, stock and versions."""
+    """Everything that ``made`` writes to products, their names, stock and versions."""
+    for row in made.unnamed:
+        transaction.delete(store.names, row)
     for condition, update in made.stock_updates:
         transaction.update(store.stock, condition, update)
     for product, change in made.changes:
@@ -179,6 +175,7 @@ def add_products(store: Store, transaction: Transaction, made: Plan, chunk: Chun
         condition = {"_id": template["_id"], "state": freight.ACTIVE, "valuation": template["valuation"]}
         transaction.update(store.freight_templates, condition, {"$inc": {"attached": 1}})
     transaction.insert_many(store.products, [_prepared(store, row, chunk.cause) for row in made.products])
+    transaction.insert_many(store.names, made.named)
     transaction.insert_many(store.stock, made.stock)
     transaction.insert_many(store.versions, made.versions)
 

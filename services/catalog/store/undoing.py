@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from services.catalog.model import freight
-from services.catalog.model.chunks import Plan, Shop, merchant_key
+from services.catalog.model.chunks import Plan, Shop
+from services.catalog.model.names import names_of
 from services.catalog.model.undo import Past, plan_undo, template_again
 from services.catalog.model.versions import version_id
 from services.catalog.store import BATCH, Store
@@ -36,7 +37,7 @@ def read_past(store: Store, import_id: str, chunk_id: str) -> Past:
         products,
         stock,
         _sold(store, [identity for identity, found in stock.items() if found["product_id"] in made]),
-        _owners(store, befores),
+        _owners(store, befores, products),
         _templates(store, row["shop_id"], befores, products),
     )
 
@@ -74,17 +75,14 @@ def _sold(store: Store, sku_ids: list[str]) -> dict[str, int]:
     return sold
 
 
-def _owners(store: Store, befores: dict[str, Document]) -> dict[str, str]:
-    keys = [
-        merchant_key(was["shop_id"], sku["merchant_sku"])
-        for was in befores.values()
-        for sku in was["listing"]["skus"]
-        if sku["merchant_sku"]
-    ]
-    if not keys:
-        return {}
-    found = store.stock.find({"merchant_key": {"$in": keys}}, {"merchant_key": 1, "product_id": 1}, batch_size=BATCH)
-    return {row["merchant_key"]: row["product_id"] for row in found}
+def _owners(store: Store, befores: dict[str, Document], products: dict[str, Document]) -> dict[str, str]:
+    again = (
+        {**products[identity], "state": was["state"], "listing": was["listing"]}
+        for identity, was in befores.items()
+        if identity in products
+    )
+    names = (name for row in again for name in names_of(row))
+    return {name: row["product_id"] for name, row in store.named(names).items()}
 
 
 def undo_chunk(

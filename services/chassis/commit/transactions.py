@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
-from pymongo import InsertOne, UpdateOne
+from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, ClientBulkWriteException, OperationFailure, PyMongoError
 
@@ -46,7 +46,7 @@ class _Gathered:
 class Transaction:
     """Several documents in one ``client.bulk_write`` inside one transaction: all of it or nothing.
 
-    Every update must match exactly one document; a shortfall aborts. Updates that add up (``$inc``) stand beside a row of their
+    Every update and every delete must match exactly one document; a shortfall aborts. Updates that add up (``$inc``) stand beside a row of their
     own, inserted under an id derived from the cause, so that a second run meets DuplicateKey.
     """
 
@@ -56,6 +56,7 @@ class Transaction:
     """The name of the database written to first."""
     matching: int = 0
     inserting: int = 0
+    deleting: int = 0
     spills: list[tuple[Rows, Document]] = field(default_factory=list)
     many: list[tuple[Rows, Sequence[Document]]] = field(default_factory=list)
     telling: dict[str, Rows] = field(default_factory=dict)
@@ -112,6 +113,12 @@ class Transaction:
         """A guarded update that must match exactly one document."""
         self._add(UpdateOne(condition, update, namespace=_namespace(rows)), rows)
         self.matching += 1
+        return self
+
+    def delete(self, rows: Rows, condition: Document) -> "Transaction":
+        """Delete exactly one document: a plain row that says only that something is so, never an aggregate."""
+        self._add(DeleteOne(condition, namespace=_namespace(rows)), rows)
+        self.deleting += 1
         return self
 
     def _add(self, operation: Any, rows: Rows) -> None:
@@ -175,6 +182,7 @@ class Transaction:
             whole.operations += each.operations
             whole.matching += each.matching
             whole.inserting += each.inserting
+            whole.deleting += each.deleting
             whole.spills += each.spills
             whole.many += each.many
             whole.telling |= each.telling
@@ -191,7 +199,8 @@ class Transaction:
 
     def _run(self, session: ClientSession | None) -> None:
         result = self.client.bulk_write(self.operations, session=session, ordered=True)
-        if result.matched_count != self.matching or result.inserted_count != self.inserting:
+        done = (result.matched_count, result.inserted_count, result.deleted_count)
+        if done != (self.matching, self.inserting, self.deleting):
             raise Shortfall
         for rows, documents in self.many:
             rows.insert_many(documents, session=session)

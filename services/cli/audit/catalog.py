@@ -6,9 +6,11 @@ from typing import Any, Final
 from services.catalog.model.chunks import OUTCOMES
 from services.catalog.model.freight import ACTIVE, template_key
 from services.catalog.model.imports import RUN, chunk_id
+from services.catalog.model.names import names_of
 from services.catalog.model.products import State
 from services.chassis.mongo import Document
 from services.cli.audit.report import Finding, compared
+from services.cli.audit.sheet import Sheet
 from services.cli.audit.world import Check, World, batches, by_id, scan
 
 
@@ -58,4 +60,21 @@ def _uses_template(row: Document) -> bool:
     return said and row["state"] != State.DELETED
 
 
-CHECKS: Final[tuple[Check, ...]] = (imports, freight)
+def names(world: World) -> Iterator[Finding]:
+    """Every product that is not deleted is found by its external_id and by the codes of its SKUs, and no name finds anything else."""
+    catalog = world.database("catalog")
+    fields = ("shop_id", "external_id", "state", "listing.skus.sku_id", "listing.skus.merchant_sku")
+    with Sheet() as sheet:
+        for product in scan(catalog, "products", fields):
+            for name, row in names_of(product).items():
+                sheet.expect(_belongs(name, row), 1)
+        for row in scan(catalog, "names", ("product_id", "sku_id")):
+            sheet.find(_belongs(row["_id"], row), 1)
+        yield from sheet.findings()
+
+
+def _belongs(name: str, row: Document) -> str:
+    return f"{name} → {row.get('sku_id') or row['product_id']}"
+
+
+CHECKS: Final[tuple[Check, ...]] = (imports, freight, names)

@@ -144,15 +144,46 @@ def test_an_import_with_a_gap_is_found(standing):
 )
 def test_a_product_that_has_lost_its_freight_template_is_found(standing, product, template):
     freight = {"kind": "template", "fee": 0, "template_id": 7}
-    sound = {"_id": "p7", "shop_id": "s1", "state": "listed", "freight_key": "s1:7", "listing": {"freight": freight}}
+    sound = {"_id": "p7", "shop_id": "s1", "state": "listed", "freight_key": "s1:7"}
+    sound |= {"external_id": "tea", "listing": {"skus": [], "freight": freight}}
     there = {"_id": "s1:7", "shop_id": "s1", "template_id": 7, "state": "active"}
-    with standing.invented("catalog.products", sound), standing.invented("catalog.freight_templates", there):
+    product = {**product, "listing": {"skus": [], **product["listing"]}} if "listing" in product else product
+    name = {"_id": "s1/product/tea", "product_id": "p7"}
+    with (
+        standing.invented("catalog.names", name),
+        standing.invented("catalog.products", sound),
+        standing.invented("catalog.freight_templates", there),
+    ):
         assert standing.failing() == []
     with (
+        standing.invented("catalog.names", name),
         standing.invented("catalog.products", {**sound, **product}),
         standing.invented("catalog.freight_templates", {**there, **template}),
     ):
         assert standing.failing() == ["catalog.freight"]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"s1/product/tea": {"product_id": "p7"}},
+        {"s1/product/tea": {"product_id": "p7"}, "s1/sku/T1": {"product_id": "p7", "sku_id": "another"}},
+        {
+            "s1/product/tea": {"product_id": "p7"},
+            "s1/sku/T1": {"product_id": "p7", "sku_id": "k1"},
+            "s1/sku/T2": {"product_id": "p7", "sku_id": "k1"},
+        },
+    ],
+)
+def test_a_product_that_its_names_do_not_find_is_found(standing, named):
+    skus = [{"sku_id": "k1", "merchant_sku": "T1"}, {"sku_id": "k2", "merchant_sku": ""}]
+    product = {"_id": "p7", "shop_id": "s1", "external_id": "tea", "state": "listed"}
+    product |= {"listing": {"skus": skus, "freight": {"kind": "free"}}}
+    with ExitStack() as there:
+        there.enter_context(standing.invented("catalog.products", product))
+        for name, row in named.items():
+            there.enter_context(standing.invented("catalog.names", {"_id": name, **row}))
+        assert standing.failing() == ["catalog.names"]
 
 
 def test_an_account_below_zero_is_found(standing):

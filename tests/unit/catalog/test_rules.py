@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.catalog.model import categories, imports, stock
-from services.catalog.model.chunks import Item, Known, Shop, decide_counted, plan
+from services.catalog.model.chunks import Item, Known, Shop, decide_counted
 from services.catalog.model.freight import Freight
 from services.catalog.model.imports import decide_import_noted
+from services.catalog.model.planning import plan
 from services.catalog.model.products import (
     Limits,
     ProductDraft,

@@ -5,6 +5,7 @@ import pytest
 from services.catalog.commands.imports import cancel_import, retry_import, undo_import
 from services.catalog.commands.products import take_off_sale
 from services.catalog.model import imports as rules
+from services.catalog.model.names import own_part
 from services.catalog.queries import imports as queries
 from services.catalog.queries import products as product_queries
 from services.chassis import clock
@@ -17,15 +18,14 @@ CONTENT = ("state", "listing", "source", "ever_listed")
 
 def content(house):
     """What a merchant says of each product, and its stock."""
-    stock = {
-        row["_id"]: (row["on_hand"], row["reserved"], row.get("merchant_key")) for row in house.store.stock.find({})
-    }
+    codes = {row["sku_id"]: own_part(row["_id"]) for row in house.store.names.find({"sku_id": {"$gt": ""}})}
+    stock = {row["_id"]: (row["on_hand"], row["reserved"], codes.get(row["_id"])) for row in house.store.stock.find({})}
     return {
         row["external_id"]: (
             {name: row[name] for name in CONTENT},
             [stock[found["sku_id"]] for found in row["listing"]["skus"]],
         )
-        for row in house.store.products.find({"external_key": {"$gt": ""}})
+        for row in house.store.products.find({"state": {"$ne": "deleted"}})
     }
 
 
