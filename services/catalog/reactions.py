@@ -257,9 +257,10 @@ def decide_feed(found: Mapping[str, Any], event: Event) -> Decision:
 
 
 def apply_feed(delivery: Delivery, _found: Mapping[str, Any], _decision: Decision) -> None:
-    """The search index of every machine reads it."""
+    """The search index of every machine reads it; of the products that it names those that are milestones of lists are so as they are now."""
     event, store = delivery.event, Store(delivery.database)
     row = feeding.row(event.type, event.data, clock.wall())
+    store.milestones.note(row["product_ids"])
     row |= {"_id": event.id, "at": clock.wall_ms()}
     transaction = Transaction(store.client)
     if delivery.waited:  # else the row itself tells that it was done

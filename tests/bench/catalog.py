@@ -4,7 +4,9 @@ import copy
 import json
 import time
 from typing import Any, Final
+from urllib.parse import urlencode
 
+from services.catalog.model.milestones import milestone
 from services.catalog.model.names import names_of
 from services.chassis import ids
 from tests.bench.load import Connection, Result, get, run
@@ -13,6 +15,7 @@ from tests.bench.report import Report
 from tests.bench.world import BULK, Bench, product, upsert
 
 PAGE: Final = 20
+PAGES: Final = 8
 BATCH: Final = 1_000
 GROWN: Final = 1.3
 
@@ -45,13 +48,15 @@ def told(report: Report, name: str, result: Result, goal: float | None) -> None:
 
 
 def pages(bench: Bench) -> list[str]:
-    """The paths of the first pages of the shop's own list."""
-    found, token = [], ""
-    for _ in range(8):
-        found.append(f"/v1/products?page_size={PAGE}" + (f"&page_token={token}" if token else ""))
-        token = bench.merchant.get(found[-1])["next_page_token"]
+    """The paths of the first pages of the shop's own list, each another."""
+    found: list[str] = []
+    asked: dict[str, Any] = {"page_size": PAGE}
+    while len(found) < PAGES:
+        found.append(f"/v1/products?{urlencode(asked)}")
+        token = bench.merchant.get("/v1/products", **asked)["next_page_token"]
         if not token:
             break
+        asked["page_token"] = token
     return found
 
 
@@ -130,7 +135,7 @@ def growth(bench: Bench, report: Report) -> None:
 
 
 def lay_down(bench: Bench, model_id: str, count: int) -> None:
-    """Fill the shop up to ``count`` products, copies of one that is there, straight into the collections."""
+    """Fill the shop up to ``count`` products, copies of one that is there, straight into the collections, with what the worker makes of them."""
     with bench.stack.connect() as client:
         catalog = client["catalog"]
         model = catalog["products"].find_one({"_id": model_id})
@@ -142,6 +147,8 @@ def lay_down(bench: Bench, model_id: str, count: int) -> None:
             catalog["products"].insert_many([row for row, _ in rows])
             catalog["names"].insert_many([name for row, _ in rows for name in names_of(row).values()])
             catalog["stock"].insert_many([stock for _, found in rows for stock in found])
+            if kept := [found for row, _ in rows if (found := milestone(row)) is not None]:
+                catalog["milestones"].insert_many(kept)
 
 
 def _copied(model: dict[str, Any], stocks: list[dict[str, Any]], number: int) -> tuple[dict[str, Any], list[Any]]:

@@ -1,29 +1,41 @@
 """The catalog's collections and what is asked of them."""
 
+import heapq
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 from services.catalog.model import bulk, freight, windows
 from services.catalog.model.categories import Tree
+from services.catalog.model.milestones import LIVING, list_name
 from services.catalog.model.products import Limits, State
 from services.catalog.model.versions import version_id
+from services.catalog.store.milestones import MILESTONES, Milestones
+from services.catalog.store.ranges import BATCH, FIRST, LAST
 from services.catalog.store.shelving import Shelving
 from services.catalog.store.spans import Spans
 from services.catalog.store.trees import Trees
 from services.chassis import ids, policy
 from services.chassis.mongo import Client, Collection, Database, Document, Index
 
+__all__ = [
+    "BATCH",
+    "COLLECTIONS",
+    "FIRST",
+    "LAST",
+    "SERVICE",
+    "FileGoneError",
+    "Store",
+    "freight_limits",
+    "limits",
+    "templates_of",
+    "window_limits",
+]
 SERVICE: Final = "catalog"
-FIRST: Final = "!"
-LAST: Final = "~"
-"""Before and after every position (an id). A page always says both ends of its range: the embedded database scans without, and finds
-nothing above an empty string on a descending index."""
 NAMES_AT_ONCE: Final = 5000
 """Names in one question: some are 500 bytes long."""
-BATCH: Final = 1000
-"""Rows an answer of the database may hold: what one call names comes in one round trip, where 101 are usual."""
 COLLECTIONS: Final = (
     Collection("shops"),
     Collection(
@@ -31,12 +43,13 @@ COLLECTIONS: Final = (
         (
             Index(("shop_id", "-position")),
             Index(("shop_id", "state", "-position")),
-            Index(("shop_id", "listing.category_id", "-position")),
+            Index(("shop_id", "listing.category_id", "state", "-position")),
             Index(("shop_id", "updated_at")),
             Index(("freight_key",), sparse=True),
         ),
     ),
     Collection("names"),
+    MILESTONES,
     Collection("versions"),
     Collection("stock"),
     Collection("movements", (Index(("sku_id",), sparse=True), Index(("movements.sku_id",), sparse=True))),
@@ -104,7 +117,7 @@ still ask for them; images what stands on shops' lists (deleted ones without a p
 image_sources their addresses; windows the sale windows of products, window_units what each has sold of a SKU; groups and shelves also what is left of those deleted (without shop_id), so that a number is not given again
 and a command repeated answers as it did; view_batches what gateways saw, until some days after it was counted, view_days what it came to, view_visitors the sets of a day's visitors
 for as long as it may grow, product_view_days and product_view_visitors the same of each product; search_feed which products (or which shop's)
-changed, for the search index, search_rebuilds when it was asked for anew; freight_key on a product names the template it uses."""
+changed, for the search index, search_rebuilds when it was asked for anew; milestones by which products pages of long lists are found; freight_key on a product names the template it uses."""
 
 
 def limits(when: datetime) -> Limits:
@@ -126,6 +139,10 @@ def freight_limits(when: datetime) -> freight.Limits:
 def templates_of(products: Iterable[Document]) -> set[str]:
     """The keys of the freight templates that these products use."""
     return {row["freight_key"] for row in products if "freight_key" in row}
+
+
+def _position(row: Document) -> str:
+    return str(row["position"])
 
 
 class FileGoneError(Exception):
@@ -155,7 +172,7 @@ class Store(Shelving):
         self.images, self.image_sources = database["images"], database["image_sources"]
         self.image_fetches, self.image_files = database["image_fetches"], database["image_files"]
         self.trees = Trees(database)
-        self._spans = Spans()
+        self.milestones = Milestones(database)
         self._picture_spans = Spans(partial(ids.new_id_floor, "img"), ids.new_id_ms)
 
     def tree(self) -> Tree:
@@ -257,23 +274,22 @@ class Store(Shelving):
     def page_of_products(
         self, shop_id: str, before: str | None, size: int, state: str = "", category_id: int = 0
     ) -> list[Document]:
-        """The same of products, which are many: a span of time at a time. Without a state all but the deleted ones, which stand apart."""
-        query: Document = {"shop_id": shop_id}
-        query |= {"state": state} if state else {}
-        query |= {"listing.category_id": category_id} if category_id else {}
-        apart = bulk.APART if state == State.DELETED else ""
-        last, spans_of = apart + LAST, apart + shop_id
-        rows: list[Document] = []
-        span = 0
-        for number, low in self._spans.lows(spans_of, before.removeprefix(apart) if before else None, FIRST):
-            query["position"] = {"$gt": apart + low, "$lt": before or last}
-            rows = list(self.products.find(query, batch_size=size).sort("position", -1).limit(size))
-            span = number
-            if len(rows) >= size:
-                break
-        newest = rows[0]["position"].removeprefix(apart) if rows and before is None else ""
-        self._spans.sufficed(spans_of, span, newest)
-        return rows
+        """The same of products, which are many: from milestone to milestone. Without a state all but the deleted ones, which stand apart."""
+        last = (bulk.APART if state == State.DELETED else "") + LAST
+        states = (state,) if state or not category_id else LIVING
+        pages = [self._page_of(shop_id, one, category_id, before or last, size) for one in states]
+        return list(islice(heapq.merge(*pages, key=_position, reverse=True), size))
+
+    def _page_of(self, shop_id: str, state: str, category_id: int, before: str, size: int) -> list[Document]:
+        """Of one list; each is one range of an index."""
+        wanted = {"listing.category_id": category_id, "state": state}
+        query: Document = {"shop_id": shop_id, **{name: value for name, value in wanted.items() if value}}
+
+        def read(low: str, high: str, most: int) -> list[Document]:
+            between = {**query, "position": {"$gte": low, "$lt": high}}
+            return list(self.products.find(between, batch_size=most).sort("position", -1).limit(most))
+
+        return self.milestones.page(list_name(shop_id, state, category_id), before, size, read)
 
     def page_of_pictures(self, shop_id: str, before: str | None, size: int) -> list[Document]:
         """The same of the pictures on the shop's list."""

@@ -65,10 +65,12 @@ class Counter(CommandListener):
     """What a client sends, from when it is told to listen."""
 
     def __init__(self):
-        self.names, self.filters = [], []
+        self.names, self.filters, self.finds = [], [], []
 
     def started(self, event):
         self.names.append(event.command_name)
+        if event.command_name == "find":
+            self.finds.append((event.command["find"], dict(event.command["filter"])))
         self.filters.append(event.command.get("filter", {}))
 
     def succeeded(self, event):
