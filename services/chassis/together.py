@@ -140,6 +140,7 @@ def find(rows: Rows, ids: Iterable[Any]) -> dict[Any, Document]:
 def find_by(rows: Rows, name: str, values: Iterable[Any], without: Mapping[str, int]) -> dict[Any, list[Document]]:
     """The documents whose indexed field ``name`` is (or holds) one of ``values``, by value, read together with others that ask so.
 
+    ``name`` may be a field of what a list holds: ``list.field``.
     ``without``: the fields that nobody who asks for this collection by this name reads, {field: 0}. Do not change the documents.
     """
     return _shared(rows, name, lambda asked: _by_field(rows, name, asked, without)).get(values)
@@ -159,10 +160,16 @@ def _by_field(rows: Rows, name: str, values: Sequence[Any], without: Mapping[str
     query: Document = {name: values[0] if len(values) == 1 else {"$in": values}}
     found: dict[Any, list[Document]] = {}
     for document in rows.find(query, without or None):
-        held = document[name] if isinstance(document[name], list) else [document[name]]
-        for value in held:
+        for value in _held(document, name):
             found.setdefault(value, []).append(document)
     return found
+
+
+def _held(document: Document, name: str) -> Sequence[Any]:
+    """The values that a document has under an indexed field."""
+    outer, _, inner = name.partition(".")
+    held = document[outer] if isinstance(document[outer], list) else [document[outer]]
+    return [each[inner] for each in held] if inner else held
 
 
 def create(rows: Rows, document: Mapping[str, Any], cause: Cause, *, due: datetime | None = None) -> Outcome:
@@ -204,11 +211,13 @@ def _commit_all(transactions: Sequence[Transaction]) -> list[Exception | None]:
 
 
 def _rivals(transactions: Sequence[Transaction]) -> dict[int, int]:
-    """The number of each transaction that changes a document which an earlier one changes → that of the earlier one."""
+    """The number of each transaction that changes a document which an earlier one changes, or makes what an earlier one makes → that of the
+    earlier one.
+    """
     rivals: dict[int, int] = {}
     changing: dict[tuple[str, Any], int] = {}
     for number, transaction in enumerate(transactions):
-        changed = [(rows.full_name, document["_id"]) for rows, document in transaction.spills]
+        changed = [(rows.full_name, document["_id"]) for rows, document in transaction.spills] + transaction.claims
         rival = next((changing[key] for key in changed if key in changing), None)
         if rival is None:
             changing |= dict.fromkeys(changed, number)

@@ -12,6 +12,7 @@ from services.chassis.mongo import Database, Document
 from services.chassis.reacting import Delivery, Handler, Timer, timer_on_document
 from services.orders.model import checkout, events, facts, order
 from services.orders.model.states import CATALOG, DISPUTES, PAYMENTS, Actor, Order, Step
+from services.orders.store.checkouts import Checkouts
 
 Decide = Callable[[Order | None, Mapping[str, Any], Step], Decision]
 
@@ -86,13 +87,13 @@ def give_up(database: Database, row: Document, _now: datetime, cause: Cause) -> 
 
     Each is written under the command that wanted it, so that a repetition hears of it, and once however often this runs.
     """
-    rows = database["checkouts"]
-    known = together.find(rows, [placing["_id"] for placing in row["placings"]])
+    checkouts = Checkouts(database)
+    known = checkouts.found(placing["_id"] for placing in row["placings"])
     for placing in row["placings"]:
         if placing["_id"] not in known:
             asked = Cause(placing["created_by"], placing["created_hash"])
             told = (facts.released(placing["_id"], "abandoned"),)
-            commit.create(rows, {**placing, **checkout.abandoned()}, asked, facts=told, natural=True)
+            checkouts.end({**placing, **checkout.abandoned()}, asked, told)
     commit.change(
         database["placings"],
         row["_id"],

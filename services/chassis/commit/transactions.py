@@ -83,12 +83,21 @@ class Transaction:
     def gather(self, rows: Rows, fields: Mapping[str, Any], name: str, items: Sequence[Any]) -> "Transaction":
         """Insert ``items`` in a row of ``fields``: one row for all transactions that are committed together, with the first one's fields.
 
-        For what is only read as a whole and needs no id of its own: another write of the transaction says that it was done.
+        For what is never written again. Another write of the transaction says that it was done; or else the items have an ``_id``
+        each, over which the collection has a unique index: one that is there already meets Taken, one that another of the transactions
+        committed together has as well meets Shortfall.
         """
         before = self.gathered.get(_namespace(rows), _Gathered(rows, fields, name, ()))
         self.gathered[_namespace(rows)] = replace(before, items=(*before.items, *items))
         self.database = self.database or rows.database.name
         return self
+
+    @property
+    def claims(self) -> list[tuple[str, Any]]:
+        """(collection, id) of the gathered items that have one."""
+        return [
+            (one.rows.full_name, item["_id"]) for one in self.gathered.values() for item in one.items if "_id" in item
+        ]
 
     def change(
         self, rows: Rows, document: Document, wanted: Change, cause: Cause, *, by_letter: bool = False

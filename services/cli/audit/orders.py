@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from services.chassis.mongo import Database, Document
 from services.cli.audit.report import Finding, Wrong, compared
 from services.cli.audit.world import Check, World, batches, by_id, scan
 from services.disputes import model as disputes
@@ -10,6 +11,7 @@ from services.orders.model import parcels, pricing
 from services.orders.model.deadlines import next_due
 from services.orders.model.order import TIMELINE_KEPT
 from services.orders.model.states import TABLE, CheckoutState, Move, State
+from services.orders.store.checkouts import BY_ID
 
 MOVES: Final[Mapping[str, frozenset[Move]]] = {
     "paid": frozenset({Move.PAY}),
@@ -94,8 +96,7 @@ def vouchers(world: World) -> Iterator[Finding]:
 def checkouts(world: World) -> Iterator[Finding]:
     """Every placed checkout: its shares are its orders as they were placed, and add up to its amount."""
     orders = world.database("orders")
-    placed = {"state": CheckoutState.PLACED.value}
-    for batch in batches(scan(orders, "checkouts", ("shares", "amount"), placed)):
+    for batch in batches(_placed(orders)):
         query = {"checkout_id": {"$in": [row["_id"] for row in batch]}}
         children: dict[str, dict[str, int]] = {}
         for order in scan(orders, "orders", ("checkout_id", "amount", "discounts"), query):
@@ -108,11 +109,20 @@ def checkouts(world: World) -> Iterator[Finding]:
             yield compared(subject, shares, found) or compared(subject, row["amount"], sum(found.values()))
 
 
+def _placed(orders: Database) -> Iterator[Document]:
+    """The placed checkouts, out of the rows of those that were placed together."""
+    placed = {"checkouts.state": CheckoutState.PLACED.value}
+    for row in scan(orders, "checkouts", ("checkouts._id", "checkouts.shares", "checkouts.amount"), placed):
+        yield from row["checkouts"]
+
+
 def origins(world: World) -> Iterator[Finding]:
     """Every order has the checkout by which it was placed."""
     orders = world.database("orders")
     for batch in batches(scan(orders, "orders", ("checkout_id",))):
-        known = by_id(orders, "checkouts", [order["checkout_id"] for order in batch], ("state",))
+        wanted = {"$in": list({order["checkout_id"] for order in batch})}
+        rows = scan(orders, "checkouts", (BY_ID,), {BY_ID: wanted})
+        known = {each["_id"] for row in rows for each in row["checkouts"]}
         for order in batch:
             there = order["checkout_id"] if order["checkout_id"] in known else "none"
             yield compared(f"checkout of order {order['_id']}", order["checkout_id"], there)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from services.chassis import clock, commit, ids
-from services.chassis.commit import Cause, Taken
+from services.chassis.commit import Cause, Shortfall, Taken
 from services.chassis.errors import REASONS, Refusal, invalid
 from services.chassis.mongo import Document
 from services.orders.model import addresses, amounts, checkout, facts, quoting, vouchers
@@ -98,7 +98,7 @@ def _written(store: Store, cause: Cause, placing: Document, frozen: Frozen, rule
         orders = checkout.children(placing, frozen, rules, order_ids, now)
         try:
             return store.place({**placing, **checkout.placed(orders)}, orders, cause)
-        except Taken:
+        except (Taken, Shortfall):
             found = store.checkout(placing["_id"])
             if found is not None:
                 return _overtaken(store, cause, found, reserved=True)
@@ -115,15 +115,15 @@ def _refused(store: Store, cause: Cause, placing: Document, refusal: Refusal, *,
         raise refusal
     told = (facts.released(placing["_id"], "refused"),) if reserved else ()
     ended = {**placing, **checkout.refused(refusal)}
-    outcome = commit.create(store.checkouts, ended, cause, facts=told, natural=True)
-    if not outcome.replayed:
+    found, is_new = store.checkouts.end(ended, cause, told)
+    if is_new:
         raise refusal
-    return _overtaken(store, cause, outcome.document, reserved=reserved)
+    return _overtaken(store, cause, found, reserved=reserved)
 
 
 def _overtaken(store: Store, cause: Cause, found: Document, *, reserved: bool) -> Placed:
     """A repetition running beside this one, or the timer, ended the placing. What this one holds beyond that end is released."""
     commit.created_before(found, cause)
     if reserved and found["state"] != CheckoutState.PLACED:
-        commit.change(store.checkouts, found["_id"], cause.part("let-go"), checkout.let_go, fetch=False)
+        commit.change(store.checkouts.rows, found["_id"], cause.part("let-go"), checkout.let_go, fetch=False)
     return _repeated(store, found)

@@ -1,4 +1,4 @@
-"""The collections of orders: checkouts, their child orders, and ``placings``: what is being placed, see ``placing``."""
+"""The collections of orders: checkouts (see ``checkouts``), their child orders, and ``placings``: what is being placed, see ``placing``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from services.chassis.mongo import LETTERS, Collection, Database, Document, Inde
 from services.orders.model.checkout import Terms
 from services.orders.model.deadlines import unpaid_until
 from services.orders.store.census import Counting
+from services.orders.store.checkouts import CHECKOUTS, Checkouts
 from services.orders.store.files import Files
 from services.orders.store.lists import BY_CHANGE, BY_STATE, BY_WORD, WITHOUT, Lists
 from services.orders.store.placing import Placings
@@ -19,7 +20,7 @@ from services.orders.store.serials import END, first_serial, serial
 __all__ = ["COLLECTIONS", "END", "Placed", "Store", "first_serial", "serial", "terms"]
 
 COLLECTIONS: Final = (
-    Collection("checkouts", emits=True),
+    CHECKOUTS,
     Collection("address_books"),
     Collection("placings", (Index(("expire_at",), expire_s=0),), timed=True),
     Collection(
@@ -86,17 +87,17 @@ class Store:
     def __init__(self, database: Database) -> None:
         """Keep the collections at hand."""
         self.database = database
-        self.checkouts = database["checkouts"]
+        self.checkouts = Checkouts(database)
         self.orders = database["orders"]
         self.address_books = database["address_books"]
         self.lists = Lists(self.orders)
-        self.placings = Placings(database)
+        self.placings = Placings(database, self.checkouts)
         self.counting = Counting(database)
         self.files = Files(database)
 
     def checkout(self, checkout_id: str) -> Document | None:
         """One checkout."""
-        return self.checkouts.find_one({"_id": checkout_id})
+        return self.checkouts.found([checkout_id]).get(checkout_id)
 
     def order(self, order_id: str) -> Document | None:
         """One order."""
@@ -125,17 +126,17 @@ class Store:
 
     def begin(self, placing: Document, cause: Cause, due: datetime) -> Document | None:
         """Write down that a checkout is being placed, unless it was; answers the checkout that is there. See ``Placings``."""
-        return self.placings.begin(commit.prepare(self.checkouts, placing, cause), due)
+        return self.placings.begin(commit.prepare(self.checkouts.rows, placing, cause), due)
 
     def place(self, checkout: Document, orders: Sequence[Document], cause: Cause) -> Placed:
         """One write: the checkout and its child orders come to be.
 
-        Raises Taken when the checkout is there already, or an order id is another's.
+        Raises Taken or Shortfall when the checkout is there already, or an order id is another's.
         """
-        whole = commit.prepare(self.checkouts, checkout, cause)
+        whole = commit.prepare(self.checkouts.rows, checkout, cause)
         prepared = [self._prepared(order, cause) for order in orders]
-        transaction = Transaction(self.database.client).insert(self.checkouts, whole)
-        together.commit(transaction.insert(self.orders, *prepared))
+        transaction = Transaction(self.database.client).insert(self.orders, *prepared)
+        together.commit(self.checkouts.place(transaction, whole))
         return Placed(whole, prepared)
 
     def _prepared(self, order: Document, cause: Cause) -> Document:

@@ -15,14 +15,15 @@ from services.chassis import commit, ids
 from services.chassis.commit import Cause
 from services.chassis.mongo import Database, Document
 from services.chassis.together import Together
+from services.orders.store.checkouts import Checkouts
 
 
 class Placings:
     """Begins placings, those that wait at the same time by one read and one write."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, checkouts: Checkouts) -> None:
         """One for the life of a server."""
-        self._checkouts, self._rows = database["checkouts"], database["placings"]
+        self._checkouts, self._rows = checkouts, database["placings"]
         self._together: Together[tuple[Document, datetime]] = Together(self._begin)
 
     def begin(self, placing: Document, due: datetime) -> Document | None:
@@ -31,8 +32,7 @@ class Placings:
         return found
 
     def _begin(self, asked: Sequence[tuple[Document, datetime]]) -> list[Document | None]:
-        wanted = {"_id": {"$in": [placing["_id"] for placing, _ in asked]}}
-        found = {checkout["_id"]: checkout for checkout in self._checkouts.find(wanted)}
+        found = self._checkouts.found(placing["_id"] for placing, _ in asked)
         new = [(placing, due) for placing, due in asked if placing["_id"] not in found]
         if new:
             identity = ids.new_id("placing")

@@ -76,7 +76,7 @@ CHANGES = [
     ("orders.sent", "orders.orders", {"state": "shipped"}, {"$set": {"parcels.0.parcel": 2}}),
     ("orders.sent", "orders.orders", {"state": "shipped"}, {"$set": {"parcels.0.lines": []}}),
     ("orders.vouchers", "orders.orders", {"redemptions.0": {"$exists": True}}, {"$set": {"redemptions.0.voucher": 9}}),
-    ("orders.checkouts", "orders.checkouts", {"state": "placed"}, {"$inc": {"amount": 1}}),
+    ("orders.checkouts", "orders.checkouts", {"checkouts.state": "placed"}, {"$inc": {"checkouts.0.amount": 1}}),
     ("orders.payments", "payments.payables", {"state": "open"}, {"$inc": {"amount": 1, "shares.0.amount": 1}}),
     ("orders.refunds", "orders.orders", {"refunds.0": {"$exists": True}}, {"$inc": {"refunds.0.amount": 1}}),
     ("orders.refunds", "orders.orders", {"refunds.0": {"$exists": True}}, {"$inc": {"refunded": -1}}),
@@ -245,7 +245,7 @@ def test_a_lost_entry_is_found_wherever_it_is_missed(standing):
 @pytest.mark.parametrize(
     ("check", "name", "query"),
     [
-        ("orders.origins", "orders.checkouts", {"state": "placed"}),
+        ("orders.origins", "orders.checkouts", {"checkouts.state": "placed"}),
         ("stock.products", "catalog.products", {"state": "listed"}),
     ],
 )

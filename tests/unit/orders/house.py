@@ -124,6 +124,11 @@ class House:
     def order(self, placed, position=0):
         return self.store.order(placed.checkout["shares"][position]["order_id"])
 
+    def checkouts(self):
+        """All that came to an end, with or without orders."""
+        rows = self.store.checkouts.rows.find({})
+        return [row if "state" in row else each for row in rows for each in row["checkouts"]]
+
     def told(self, document):
         """The events a document promised, by their last words."""
         return [event["type"].split(".")[-2] for event in self.events(document)]
@@ -145,7 +150,7 @@ class House:
 
     def _notes(self):
         waiting = self.store.database["placings"].count_documents({"due_at": {"$exists": True}})
-        return waiting, self.store.checkouts.count_documents({"state": "abandoned"})
+        return waiting, sum(found["state"] == "abandoned" for found in self.checkouts())
 
     def at_once(self, *calls):
         """Make the calls at the same time; returns when all have ended."""

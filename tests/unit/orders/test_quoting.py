@@ -47,7 +47,7 @@ def test_an_order_that_would_cost_something_else_is_not_placed_and_holds_nothing
         assert (caught.value.reason, caught.value.violations[0].field) == ("PRICE_CHANGED", "expected_total")
         assert caught.value.info == {"expected_total": "1", "total": "4698"}
     assert house.store.orders.count_documents({}) == 0
-    (ended,) = house.store.checkouts.find()
+    (ended,) = house.checkouts()
     assert house.told(ended) == ["closed"], "what was reserved comes back"
     assert house.place("k2", expected_total=4698).checkout["amount"] == 4698
 

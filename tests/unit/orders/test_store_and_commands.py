@@ -44,7 +44,7 @@ def test_placing_costs_four_commands_and_freezes_what_the_buyer_saw(house):
     assert house.later(seconds=61) == 0
     assert notes.count_documents({"due_at": {"$exists": True}}) == 0
     assert notes.count_documents({"expire_at": {"$exists": True}}) == 2
-    assert [found["state"] for found in house.store.checkouts.find({})] == ["placed", "placed"]
+    assert [found["state"] for found in house.checkouts()] == ["placed", "placed"]
 
 
 def test_the_same_key_answers_the_same_checkout_whatever_became_of_it(house):
@@ -84,7 +84,7 @@ def test_a_retry_goes_on_wherever_placing_stopped(house, where, monkeypatch):
         assert caught.value.reason == "UNAVAILABLE"
     assert house.store.orders.count_documents({}) == 0
     placed = house.place("k", catalog, accounts)
-    assert house.store.orders.count_documents({}) == house.store.checkouts.count_documents({}) == 1
+    assert house.store.orders.count_documents({}) == len(house.checkouts()) == 1
     assert list(catalog.held) == [placed.checkout["_id"]]
 
 
@@ -96,7 +96,7 @@ def test_a_refusal_is_remembered_and_has_no_effect(house):
         assert (caught.value.reason, caught.value.info) == ("OUT_OF_STOCK", {"line": "0"})
         catalog.stock = 10**6
     assert catalog.calls == 1
-    found = house.store.checkouts.find_one({})
+    (found,) = house.checkouts()
     assert (found["state"], house.told(found), "due_at" in found) == ("refused", [], False)
     assert house.place("another key", catalog).checkout["state"] == "placed"
 
@@ -105,7 +105,7 @@ def test_a_refusal_after_reserving_gives_the_stock_back(house):
     with pytest.raises(Refusal) as caught:
         house.place("k", accounts=Accounts("suspended"))
     assert caught.value.reason == "NOT_FOR_SALE"
-    found = house.store.checkouts.find_one({})
+    (found,) = house.checkouts()
     (event,) = found["outbox"]
     assert event["data"]["checkout_id"] == found["_id"]
     assert not event["data"].get("order_id")
@@ -118,7 +118,7 @@ def test_a_placing_nobody_ended_is_given_up_and_its_stock_comes_back(house):
         house.place("k", accounts=accounts)
     assert house.later(seconds=50) == 0
     assert house.later(seconds=15) == 1
-    found = house.store.checkouts.find_one({})
+    (found,) = house.checkouts()
     assert (found["state"], house.told(found)) == ("abandoned", ["closed"])
     with pytest.raises(Refusal) as caught:
         house.place("k")
@@ -133,7 +133,7 @@ def test_a_slow_attempt_that_meets_the_end_of_its_placing_releases_what_it_holds
     with pytest.raises(Refusal) as caught:
         house.place("k", catalog, accounts)
     assert caught.value.reason == "WRONG_STATE"
-    found = house.store.checkouts.find_one({})
+    (found,) = house.checkouts()
     assert (found["state"], house.told(found)) == ("abandoned", ["closed", "closed"])
     assert house.store.orders.count_documents({}) == 0
 
@@ -429,7 +429,7 @@ def test_a_payable_is_frozen_costs_one_command_and_ends_with_its_orders(house):
 def test_a_refused_checkout_has_no_payable(house):
     with pytest.raises(Refusal):
         house.place("k", Catalog(stock=0))
-    found = house.store.checkouts.find_one({})
+    (found,) = house.checkouts()
     with pytest.raises(Refusal) as caught:
         queries.payable(house.store, BUYER, found["_id"])
     assert (caught.value.reason, caught.value.info["state"]) == ("WRONG_STATE", "refused")
