@@ -7,7 +7,7 @@ from services.accounts import model
 from services.accounts.commands import credentials
 from services.accounts.commands.credentials import House
 from services.chassis import clock, commit, ids, policy
-from services.chassis.commit import Cause, Outcome, Taken
+from services.chassis.commit import Cause, Decide, Outcome, Taken
 from services.chassis.decisions import Change
 from services.chassis.errors import Refusal, invalid, not_found
 from services.chassis.mongo import Document
@@ -80,11 +80,16 @@ def _apply_again(house: House, cause: Cause, shop_id: str, wanted: Document) -> 
             raise Refusal("ALREADY_EXISTS", message, info={"shop_id": shop_id, "state": shop["state"]})
         return model.step_shop(shop, "apply", new=wanted)
 
-    return commit.change(house.store.shops, shop_id, cause, decide, kind="shop")
+    return _changed(house, cause, shop_id, decide)
 
 
 def step_shop(house: House, cause: Cause, shop_id: str, verb: str, reason: str = "") -> Outcome:
     """Approve, reject, suspend, reopen or close a shop. Raises Refusal NOT_FOUND, WRONG_STATE, INVALID_ARGUMENT (no reason)."""
-    return commit.change(
-        house.store.shops, shop_id, cause, lambda shop: model.step_shop(shop, verb, reason), kind="shop"
-    )
+    return _changed(house, cause, shop_id, lambda shop: model.step_shop(shop, verb, reason))
+
+
+def _changed(house: House, cause: Cause, shop_id: str, decide: Decide) -> Outcome:
+    try:
+        return commit.change(house.store.shops, shop_id, cause, decide, kind="shop")
+    finally:
+        house.store.shop_changed(shop_id)

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from services.chassis import commit
+from services.chassis import clock, commit, policy
 from services.chassis.commit import Rows
+from services.chassis.fresh import Fresh
 from services.chassis.mongo import Client, Collection, Database, Document, Index
 from services.chassis.together import SharedReads
 
@@ -41,6 +42,7 @@ class Store:
         self.clock_moves: Rows = database["clock_moves"]
         self.clock: Rows = shared["clock"]
         self._shops: SharedReads[str] = SharedReads(self._shops_by_id)
+        self._described: Fresh[Document] = Fresh(policy.load("accounts").value("shop_age", clock.business()))
 
     def account(self, account_id: str) -> Document | None:
         """An official account."""
@@ -59,8 +61,12 @@ class Store:
         return self.shops.find_one({"account_id": account_id})
 
     def shops_by_id(self, shop_ids: Iterable[str]) -> list[Document]:
-        """Those of the shops that exist."""
-        return list(self._shops.get(shop_ids).values())
+        """Those of the shops that exist, as they were up to a second ago, or as this process has changed them since (``shop_changed``)."""
+        return list(self._described.get_many(shop_ids, self._shops.get).values())
+
+    def shop_changed(self, shop_id: str) -> None:
+        """This process has changed a shop."""
+        self._described.forget(shop_id)
 
     def _shops_by_id(self, shop_ids: Sequence[str]) -> dict[str, Document]:
         return {row["_id"]: row for row in self.shops.find({"_id": {"$in": shop_ids}})}

@@ -241,6 +241,16 @@ def test_a_buyer_is_another_openid_to_every_account(house, verify):
     assert all(len(openid) == 28 and openid.startswith("o") for openid in openids.values())
 
 
+def test_a_shop_that_is_suspended_is_so_described_at_once(house):
+    _, _, shop_id = open_shop(house)
+    described = lambda: queries.describe_parties(house.store, house.key, "", [shop_id], [])["shops"][0]["state"]  # noqa: E731
+    assert described() == "open"
+    merchants.step_shop(house, cause(), shop_id, "suspend", "假货")
+    assert described() == "suspended"
+    merchants.step_shop(house, cause(), shop_id, "reopen", "误判")
+    assert described() == "open"
+
+
 def test_an_application_is_hidden_from_strangers(house):
     account = merchants.register_account(house, cause(), ACCOUNT)[0].document
     shop = merchants.apply_for_shop(house, cause(), account["_id"], {"name": "茶铺", "identity": IDENTITY}).document

@@ -67,3 +67,22 @@ def test_many_readers_share_one_read():
     for thread in threads:
         thread.join()
     assert (found, len(reads)) == ([7] * 8, 1)
+
+
+def test_of_several_only_those_that_are_too_old_are_read_and_by_one_read(clock):
+    seen, reads, there = Fresh(0.7), [], {"a": 1, "b": 2}
+
+    def load(keys):
+        reads.append(keys)
+        return {key: there[key] for key in keys if key in there}
+
+    assert seen.get_many(["a"], load) == {"a": 1}
+    assert seen.get_many(["a", "b", "none"], load) == {"a": 1, "b": 2}
+    assert reads == [["a"], ["b", "none"]]
+    there["a"] = 3
+    seen.forget("a")
+    assert seen.get_many(["a", "b"], load) == {"a": 3, "b": 2}
+    del there["a"]
+    clock["s"] += 0.71
+    assert seen.get_many(["a", "b"], load) == {"b": 2}
+    assert reads[2:] == [["a"], ["a", "b"]]
