@@ -13,6 +13,7 @@ from services.chassis.reacting import Delivery, Handler, Timer, timer_on_documen
 from services.orders.model import checkout, events, facts, order
 from services.orders.model.states import CATALOG, DISPUTES, PAYMENTS, Actor, Order, Step
 from services.orders.store.checkouts import Checkouts
+from services.orders.store.placing import KEPT
 
 Decide = Callable[[Order | None, Mapping[str, Any], Step], Decision]
 
@@ -98,7 +99,7 @@ def give_up(database: Database, row: Document, _now: datetime, cause: Cause) -> 
         database["placings"],
         row["_id"],
         cause,
-        lambda _: Change(set={"expire_at": clock.wall()}, due=None),
+        lambda _: Change(set={"expire_at": clock.wall() + KEPT}, due=None),
         fetch=False,
     )
 

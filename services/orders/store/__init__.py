@@ -14,7 +14,7 @@ from services.orders.store.census import Counting
 from services.orders.store.checkouts import CHECKOUTS, Checkouts
 from services.orders.store.files import Files
 from services.orders.store.lists import BY_CHANGE, BY_STATE, BY_WORD, WITHOUT, Lists
-from services.orders.store.placing import Placings
+from services.orders.store.placing import PLACINGS, Placings
 from services.orders.store.serials import END, first_serial, serial
 
 __all__ = ["COLLECTIONS", "END", "Placed", "Store", "first_serial", "serial", "terms"]
@@ -22,7 +22,7 @@ __all__ = ["COLLECTIONS", "END", "Placed", "Store", "first_serial", "serial", "t
 COLLECTIONS: Final = (
     CHECKOUTS,
     Collection("address_books"),
-    Collection("placings", (Index(("expire_at",), expire_s=0),), timed=True),
+    PLACINGS,
     Collection(
         "orders",
         (

@@ -30,11 +30,11 @@ def house(memory_world):
 # ------------------------------------------------------------------------------------------------------------------ placing
 
 
-def test_placing_costs_four_commands_and_freezes_what_the_buyer_saw(house):
+def test_placing_costs_three_commands_and_freezes_what_the_buyer_saw(house):
     house.place("warm")
     house.counter.names.clear()
     placed = house.place("k2")
-    assert house.counter.names == ["find", "insert", "bulkWrite", "commitTransaction"]
+    assert house.counter.names == ["insert", "bulkWrite", "commitTransaction"]
     order = house.order(placed)
     assert order["amount"] == 2 * 1999 + 2 * 100 + 500 == placed.checkout["amount"]
     assert (order["state"], len(order["lines"]), order["openid"]) == ("awaiting_payment", 2, "oacc_of_shop_1")
@@ -63,6 +63,31 @@ def test_the_same_key_answers_the_same_checkout_whatever_became_of_it(house):
     with pytest.raises(Refusal) as caught:
         house.place("k", catalog, body="another")
     assert caught.value.reason == "IDEMPOTENCY_KEY_REUSED"
+
+
+def test_the_same_key_several_times_at_once_is_one_checkout_answered_to_all(house):
+    """In one round, or in one after another: whoever is late is answered what the first one made."""
+    catalog, answers = Catalog(), []
+    calls = [lambda key=key: answers.append(house.place(key, catalog)) for key in ("k", "k", "k", "other", "other")]
+    house.at_once(*calls)
+    assert len(answers) == len(calls)
+    told = {(placed.checkout["_id"], tuple(order["_id"] for order in placed.orders)) for placed in answers}
+    assert len(told) == len(house.checkouts()) == house.store.orders.count_documents({}) == 2
+    assert sum(placed.replayed for placed in answers) == 3
+    assert house.later(seconds=61) == 0
+
+
+def test_a_first_attempt_beside_a_repetition_of_another_is_told_apart(house):
+    """The row that says what is being placed is refused because of the repetition, and written for the other alone."""
+    house.place("k")
+    begin, rows = house.store.placings._begin, house.store.database["placings"]
+    known, new = rows.find_one({})["placings"][0], {"_id": "chk_new", "created_by": "cmd:new"}
+    due = clock.business()
+    found = begin([(known, due), (new, due)])
+    assert [each and each["state"] for each in found] == ["placed", None]
+    assert [[each["_id"] for each in row["placings"]] for row in rows.find({})] == [[known["_id"]], ["chk_new"]]
+    assert begin([(new, due)]) == [None]
+    assert rows.count_documents({}) == 2
 
 
 @pytest.mark.parametrize("where", ["catalog", "accounts", "write"])
