@@ -128,6 +128,7 @@ def written(
         first = {**payable.opened(told, attempt, terms), **asking}
         with contextlib.suppress(Taken):
             outcome = together.create(store.payables, first, cause, due=payable.first_due(told, terms))
+            store.opened.keep(outcome.document)
             return Attempted(outcome.document, number, outcome.replayed)
 
     def decide(found: Document) -> Change | None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from services.chassis import together
 from services.chassis.fresh import Fresh
 from services.chassis.mongo import DAY_S, LETTERS, Collection, Database, Document, Index
+from services.payments.store.opened import Opened
 
 COLLECTIONS: Final = (
     Collection(
@@ -88,6 +89,7 @@ class Store:
         self.closings = database["closings"]
         self.reconciliations = database["reconciliations"]
         self.differences = database["differences"]
+        self.opened = Opened()
         self._names: Fresh[str] = Fresh(NAMES_KEPT_S)
 
     def payable(self, checkout_id: str) -> Document | None:

@@ -89,8 +89,9 @@ def collected(store: Store, success: Success) -> Document | None:
     """
     cause = Cause(f"chn:{success.transaction_id}")
     until = time.monotonic() + PATIENCE_S
+    opened = store.opened.taken(success.out_trade_no)
     while True:
-        payable = store.by_trade_no(success.out_trade_no)
+        payable, opened = opened or store.by_trade_no(success.out_trade_no), None
         if payable is None:
             return None
         plan = collect(payable, success, clock.business())
