@@ -282,13 +282,13 @@ def decide_chunk(state: ChunkState, _event: Any) -> Decision:
 # ----------------------------------------------------------------------------------------------------------- template messages
 
 
-def order_message(event_type: str, data: Mapping[str, Any]) -> tuple[str, str, datetime]:
-    """The (kind, text, time) of the template message that an order's fact gives; no promotion in it (模板消息 rules)."""
+def order_message(event_type: str, data: Mapping[str, Any]) -> tuple[str, str]:
+    """The (kind, text) of the template message that an order's fact gives; no promotion in it (模板消息 rules)."""
     if event_type == ORDER_PAID:
         names = "、".join(line["name"] for line in data["lines"][:3])
-        return "paid", f"订单支付成功:{names},合计 {money.text(data['amount'], data['currency'])}", data["paid_at"]
+        return "paid", f"订单支付成功:{names},合计 {money.text(data['amount'], data['currency'])}"
     carrier = f"{data['delivery_company']} {data['delivery_track_no']}".strip()
-    return "shipped", f"订单已发货:{carrier or '无需物流'}", data["shipped_at"]
+    return "shipped", f"订单已发货:{carrier or '无需物流'}"
 
 
 def decide_message(known: bool, event: Any) -> Decision:

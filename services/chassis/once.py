@@ -80,6 +80,8 @@ class Attempt:
     envelope: Envelope
     event: Event
     row: Document | None = None
+    again: bool = False
+    """Whether it was handed out before."""
 
 
 class Intake:
@@ -108,7 +110,7 @@ class Intake:
             event = events.unpack(envelope)
         except (UndecodableError, ValueError) as error:
             return self._park_undecodable(handler, body, error)
-        attempt = Attempt(handler, envelope, event)
+        attempt = Attempt(handler, envelope, event, again=deliveries > 0)
         if deliveries > policy.load("chassis").value("delivery_limit", clock.wall()):
             return self.park(attempt, f"handed out {deliveries} times without an answer: it seems to crash the worker")
         return self.deliver(attempt)
@@ -153,7 +155,9 @@ class Intake:
         cause = Cause(f"evt:{row_id}", causation=event.id, traceparent=traceparent)
         delivery = Delivery(self.database, event, cause, row_id, attempt.row is not None)
         for tried in range(CONTENTION_TRIES):
-            state = handler.load(self.database, event)
+            is_first = not (tried or attempt.again or attempt.row is not None)
+            guess = handler.guess if is_first else None
+            state = guess(event) if guess is not None else handler.load(self.database, event)
             decision = handler.decide(state, event)
             if decision.verdict is Verdict.EARLY:
                 return Result.EARLY

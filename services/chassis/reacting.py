@@ -37,7 +37,8 @@ class Handler:
 
     ``load(database, event)`` → state (None when nothing is there); ``decide(state, event)`` → Decision, pure;
     ``apply(delivery, state, decision)`` writes (through ``commit``; several documents: a Transaction whose first write is
-    ``handled``). ``entity(event)``: the local thing that early events wait for, by default the subject.
+    ``handled``). ``entity(event)``: the local thing that early events wait for, by default the subject. ``guess(event)``: the state that
+    an event meets which comes for the first time; it is loaded only when that was wrong, which ``apply`` must find out (Taken, Shortfall).
     """
 
     event_type: str
@@ -46,6 +47,7 @@ class Handler:
     decide: Callable[[Any, Event], Decision]
     apply: Callable[[Delivery, Any, Decision], None]
     entity: Callable[[Event], str] = field(default=lambda event: event.subject)
+    guess: Callable[[Event], Any] | None = None
 
 
 def on_document(

@@ -41,10 +41,11 @@ class Model:
         order = client["orders"]["orders"].find_one({"state": "paid"}, sort=[("_id", -1)])
         assert order is not None
         self.order, checkout_id = order, order["checkout_id"]
-        self.checkout = self._there("orders", "checkouts", checkout_id)
+        found = self._client["orders"]["checkouts"].find_one({"checkouts._id": checkout_id}) or {}
+        self.checkout = next(each for each in found["checkouts"] if each["_id"] == checkout_id)
         self.reservation = self._there("catalog", "reservations", checkout_id)
         self.payable = self._there("payments", "payables", checkout_id)
-        self.message = client["broadcast"]["inbox"].find_one({"reference": order["_id"]}) or {}
+        self.message = client["broadcast"]["inbox"].find_one({"messages.reference": order["_id"]}) or {}
         self.entry = client["payments"]["entries"].find_one({"refs": order["_id"]}) or {}
         self._skus = [row["_id"] for row in client["catalog"]["stock"].find({}, {"_id": 1})]
 
@@ -68,13 +69,15 @@ class Model:
             selling.update(catalog["stock"], {"_id": sku}, {"$inc": {"reserved": -1, "on_hand": -1}})
         reserving.commit()
         order = {**self.order, **at, "checkout_id": name}
-        self._begin().insert(orders["checkouts"], {**self.checkout, **at}).insert(orders["orders"], order).commit()
+        placed = {**at, "checkouts": [{**self.checkout, **at}]}
+        self._begin().insert(orders["checkouts"], placed).insert(orders["orders"], order).commit()
         self._begin().insert(payments["payables"], {**self.payable, **at, "trade_nos": [name]}).commit()
         collecting = self._begin().update(payments["payables"], at, paid)
         collecting.insert(payments["entries"], {**self.entry, **at}).insert(payments["bare_letters"], letter).commit()
         self._begin().update(orders["orders"], at, paid).insert(orders["bare_letters"], letter).commit()
         selling.commit()
-        self._begin().insert(self._client["broadcast"]["inbox"], {**self.message, **at}).commit()
+        told = {**self.message, **at, "messages": [{**each, **at} for each in self.message["messages"][:1]]}
+        self._begin().insert(self._client["broadcast"]["inbox"], told).commit()
 
     def _begin(self) -> Transaction:
         return Transaction(self._client)

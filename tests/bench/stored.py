@@ -79,4 +79,5 @@ def _copied(model: Model, number: int) -> tuple[Document, Document, Document, Do
     }
     order["keys"] = [key.replace(old, order_id) for key in order["keys"]]
     payable = {**model.payable, "_id": checkout_id, "trade_nos": [checkout_id]}
-    return order, {**model.checkout, "_id": checkout_id}, {**model.reservation, "_id": checkout_id}, payable
+    checkout = {"_id": checkout_id, "checkouts": [{**model.checkout, "_id": checkout_id}]}
+    return order, checkout, {**model.reservation, "_id": checkout_id}, payable

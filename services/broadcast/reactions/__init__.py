@@ -4,8 +4,8 @@ from typing import Final
 
 from services.broadcast import model
 from services.broadcast.reactions import delivery
-from services.broadcast.store import follower_id
-from services.chassis import together
+from services.broadcast.store import MESSAGE_ID, follower_id
+from services.chassis import clock, together
 from services.chassis.commit import Transaction
 from services.chassis.decisions import Decision
 from services.chassis.events import Event
@@ -15,22 +15,27 @@ from services.chassis.reacting import Delivery, Handler, keep_copy, timer_on_doc
 
 def load_message(database: Database, event: Event) -> bool:
     """Whether the message that an order's fact gives is in the inbox already."""
-    return bool(together.find(database["inbox"], [message_id(event)]))
+    return bool(together.find_by(database["inbox"], MESSAGE_ID, [message_id(event)], {"messages.text": 0}))
+
+
+def unknown(_event: Event) -> bool:
+    """It is new, says who has not looked."""
+    return False
 
 
 def write_message(delivery: Delivery, _known: bool, _decision: Decision) -> None:
     """Put an order's fact into the buyer's inbox."""
     event = delivery.event
-    kind, text, at = model.order_message(event.type, event.data)
+    kind, text = model.order_message(event.type, event.data)
     message = {
         "_id": message_id(event),
         "reader": follower_id(event.data["account_id"], event.data["openid"]),
         "kind": kind,
         "text": text,
         "reference": event.data["order_id"],
-        "at": at,
     }
-    together.commit(Transaction(delivery.database.client).insert(delivery.database["inbox"], message))
+    inbox, transaction = delivery.database["inbox"], Transaction(delivery.database.client)
+    together.commit(transaction.gather(inbox, {"at": clock.business()}, "messages", [message]))
 
 
 def message_id(event: Event) -> str:
@@ -41,7 +46,7 @@ def message_id(event: Event) -> str:
 HANDLERS: Final = (
     keep_copy("jishi.accounts.account.changed.v1", "keep_account", "accounts"),
     delivery.HANDLER,
-    Handler(model.ORDER_PAID, "tell_paid", load_message, model.decide_message, write_message),
-    Handler(model.ORDER_SHIPPED, "tell_shipped", load_message, model.decide_message, write_message),
+    Handler(model.ORDER_PAID, "tell_paid", load_message, model.decide_message, write_message, guess=unknown),
+    Handler(model.ORDER_SHIPPED, "tell_shipped", load_message, model.decide_message, write_message, guess=unknown),
 )
 TIMERS: Final = (timer_on_document("jobs", model.tick),)

@@ -2,7 +2,8 @@
 
 A follower has an ordinal in its account. Sets of followers are roaring bitmaps of ordinals, in shards of 2²⁰ (``bitmaps``):
 ``shards`` (followers, muted, received ≥ k per month), ``tag_shards`` (members of a tag), ``job_shards`` (recipients, capped and muted of a
-job), ``chunks`` (delivered and errors of one delivery). ``quotas``: an account's month. ``inbox``: template messages.
+job), ``chunks`` (delivered and errors of one delivery). ``quotas``: an account's month. ``inbox``: template messages, those of several
+readers that were put there together in one row {messages: [{_id, reader, kind, text, reference}], at}.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,7 @@ from typing import Any, Final, TypeVar
 from services.chassis.mongo import Collection, Database, Document, Index
 
 T = TypeVar("T")
+MESSAGE_ID: Final = "messages._id"
 COLLECTIONS: Final = (
     Collection("accounts"),
     Collection("followers", indexes=(Index(("account_id", "ordinal"), unique=True),)),
@@ -27,7 +29,7 @@ COLLECTIONS: Final = (
     Collection("jobs", indexes=(Index(("account_id", "-number"), unique=True),), keyed=True, emits=True, timed=True),
     Collection("job_shards", indexes=(Index(("job_id",)),)),
     Collection("chunks", indexes=(Index(("job_id",)),)),
-    Collection("inbox", indexes=(Index(("reader", "-at")),)),
+    Collection("inbox", indexes=(Index((MESSAGE_ID,), unique=True), Index(("messages.reader", "-at")))),
 )
 """``tags.place`` (0 to 99) makes the limit of tags exact; ``jobs.number`` counts an account's broadcasts within their months."""
 _HEAD: Final = {"followers": 0, "muted": 0, "received": 0}
@@ -143,6 +145,7 @@ class Store:
         return sorted(self.job_shards.find({"job_id": job_id}), key=lambda row: int(row["number"]))
 
     def messages(self, reader: str, since: datetime, until: datetime, size: int) -> list[Document]:
-        """The newest template messages of a reader (account/openid) from ``since`` to ``until``."""
-        query = {"reader": reader, "at": {"$gte": since, "$lte": until}}
-        return list(self.inbox.find(query).sort("at", -1).limit(size))
+        """The newest template messages of a reader (account/openid) from ``since`` to ``until``, at least ``size`` where there are so many."""
+        query = {"messages.reader": reader, "at": {"$gte": since, "$lte": until}}
+        rows = self.inbox.find(query).sort("at", -1).limit(size)
+        return [{**each, "at": row["at"]} for row in rows for each in row["messages"] if each["reader"] == reader]

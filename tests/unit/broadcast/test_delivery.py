@@ -111,7 +111,7 @@ SHIPPED = {"delivery_company": "顺丰", "delivery_track_no": "SF1", "shipped_at
     ],
 )
 def test_an_order_tells_its_buyer(event_type, data, kind, text):
-    assert model.order_message(event_type, data) == (kind, text, NOW)
+    assert model.order_message(event_type, data) == (kind, text)
 
 
 def test_a_message_is_written_once_and_only_to_whom_the_account_knows():
