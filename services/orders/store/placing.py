@@ -9,14 +9,12 @@ are written as abandoned, which releases what they may hold and bars a late atte
 it is there, the unique index over the ids in it tells a repetition from a first attempt without a read.
 """
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from services.chassis import commit, ids
-from services.chassis.commit import Cause, Taken
+from services.chassis import commit, ids, together
+from services.chassis.commit import Cause, Shortfall, Taken, Transaction
 from services.chassis.mongo import Collection, Database, Document, Index
-from services.chassis.together import Together
 from services.orders.store.checkouts import Checkouts
 
 PLACINGS: Final = Collection(
@@ -27,35 +25,22 @@ KEPT: Final = timedelta(days=1)
 
 
 class Placings:
-    """Begins placings, those that wait at the same time by one read and one write."""
+    """Begins placings; the row is written together with whatever else waits for the database."""
 
     def __init__(self, database: Database, checkouts: Checkouts) -> None:
         """One for the life of a server."""
         self._checkouts, self._rows = checkouts, database["placings"]
-        self._together: Together[tuple[Document, datetime]] = Together(self._begin)
 
     def begin(self, placing: Document, due: datetime) -> Document | None:
-        """Write down that this prepared checkout is being placed and given up at ``due`` (UTC); or the checkout that is there already."""
-        found: Document | None = self._together.ask((placing, due))
-        return found
+        """Write down that this prepared checkout is being placed and given up at ``due`` (UTC); or the checkout that is there already.
 
-    def _begin(self, asked: Sequence[tuple[Document, datetime]]) -> list[Document | None]:
-        if self._noted(asked):
-            return [None] * len(asked)
-        found = self._checkouts.found(placing["_id"] for placing, _ in asked)
-        for one in asked:
-            if one[0]["_id"] not in found:
-                self._noted(
-                    [one]
-                )  # or it is noted: a repetition goes on beside its first attempt, or after a crash of it
-        return [found.get(placing["_id"]) for placing, _ in asked]
-
-    def _noted(self, asked: Sequence[tuple[Document, datetime]]) -> bool:
-        """Write the row for all of them; False, and nothing is written, when one of them stands in a row already."""
+        A repetition that finds no checkout goes on beside its first attempt, or after a crash of it: that stands in a row already.
+        """
         identity = ids.new_id("placing")
-        row = {"_id": identity, "placings": [placing for placing, _ in asked]}
+        row = commit.prepare(self._rows, {"_id": identity}, Cause(identity), due=due)
+        transaction = Transaction(self._rows.database.client).gather(self._rows, row, "placings", [placing])
         try:
-            commit.create(self._rows, row, Cause(identity), due=min(due for _, due in asked), natural=True)
-        except Taken:
-            return False
-        return True
+            together.commit(transaction)
+        except (Taken, Shortfall):
+            return self._checkouts.found([placing["_id"]]).get(placing["_id"])
+        return None
