@@ -29,14 +29,19 @@ from services.chassis.mongo import Collection, Database, Document, Index
 TRADES: Final = Collection(
     "trades",
     indexes=(
-        Index(("prepay_id",), unique=True),
-        Index(("transaction_id",), unique=True, sparse=True),
-        Index(("refunds.out_refund_no",), unique=True, sparse=True),
+        Index(("numbers",), unique=True),
         Index(("bill_days",), sparse=True),
     ),
     timed=True,
 )
-"""``_id`` is the merchant's out_trade_no. ``due_at``: next_due(). ``bill_days``: CST days on whose bill the trade or a refund stands."""
+"""``_id`` is the merchant's out_trade_no. ``due_at``: next_due(). ``bill_days``: CST days on whose bill the trade or a refund stands.
+
+``numbers``: under which it is found besides, each of one trade only: ``prepay:``, ``transaction:`` (once it is paid), ``refund:`` (of each). One
+index for all three: every trade is written three times, and each index costs the embedded database as much as a small read.
+"""
+PREPAY: Final = "prepay"
+TRANSACTION: Final = "transaction"
+REFUND: Final = "refund"
 
 _OMIT: Final[tuple[object, ...]] = (None, "", (), [])
 
@@ -47,9 +52,21 @@ def _plain(value: Order | Refund | Notice | NotifyPlan | Success | Trade) -> Doc
     return {name: one for name, one in held if one not in _OMIT}
 
 
+def _number(kind: str, value: str) -> str:
+    return f"{kind}:{value}"
+
+
+def _numbers(trade: Trade) -> list[str]:
+    found = [_number(PREPAY, trade.prepay_id)]
+    if trade.transaction_id:
+        found.append(_number(TRANSACTION, trade.transaction_id))
+    return found + [_number(REFUND, one.out_refund_no) for one in trade.refunds]
+
+
 def to_document(trade: Trade) -> Document:
     """A trade as it is stored."""
     document = _plain(trade)
+    document["numbers"] = _numbers(trade)
     order = _plain(trade.order)
     document["_id"] = order.pop("out_trade_no")
     document["order"] = order
@@ -125,7 +142,11 @@ class Store:
 
     def pay_unread(self, prepay_id: str, success: Success) -> bool:
         """The common payment in one write: a NOTPAY trade, no script, not another buyer's. False: nothing changed, read and see."""
-        guard: Document = {"prepay_id": prepay_id, "state": TradeState.NOTPAY.value, "scripted": False}
+        guard: Document = {
+            "numbers": _number(PREPAY, prepay_id),
+            "state": TradeState.NOTPAY.value,
+            "scripted": False,
+        }
         if success.payer:
             guard["order.openid"] = {"$in": [None, success.payer]}
         put = _plain(success) | {"state": TradeState.SUCCESS.value, "bill_days": [day(success.paid_at)]}
@@ -134,7 +155,8 @@ class Store:
         due_at = next_notice(success.notices)
         if due_at is not None:
             put["due_at"] = due_at
-        return self._trades.update_one(guard, {"$set": put, "$inc": {"rev": 1}}).modified_count == 1
+        update = {"$set": put, "$push": {"numbers": _number(TRANSACTION, success.transaction_id)}, "$inc": {"rev": 1}}
+        return self._trades.update_one(guard, update).modified_count == 1
 
     def amend(self, old: Trade, new: Trade) -> bool:
         """Write what differs between ``old`` (as read) and ``new``. False: somebody wrote in between, read again.
@@ -159,15 +181,15 @@ class Store:
 
     def by_transaction(self, transaction_id: str) -> Trade | None:
         """The paid trade with the channel's own number."""
-        return self._one({"transaction_id": transaction_id})
+        return self._one({"numbers": _number(TRANSACTION, transaction_id)})
 
     def by_prepay(self, prepay_id: str) -> Trade | None:
         """The trade behind a cashier."""
-        return self._one({"prepay_id": prepay_id})
+        return self._one({"numbers": _number(PREPAY, prepay_id)})
 
     def by_refund(self, out_refund_no: str) -> Trade | None:
         """The trade that was refunded under ``out_refund_no``."""
-        return self._one({"refunds.out_refund_no": out_refund_no})
+        return self._one({"numbers": _number(REFUND, out_refund_no)})
 
     def due(self, now_ms: int, besides: Iterable[str], limit: int) -> list[Trade]:
         """At most ``limit`` trades with something to do at ``now_ms``, without those numbered in ``besides``."""
