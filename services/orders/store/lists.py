@@ -46,8 +46,7 @@ class Lists:
     def _between(
         self, way: Mapping[str, Any], rest: Mapping[str, Any], low: int, high: int, most: int
     ) -> list[Document]:
-        query = {**rest, **way, "serial": {"$gte": low, "$lt": high}}
-        return list(self._orders.find(query, WITHOUT).sort("serial", -1).limit(most))
+        return self._walked({**way, "serial": {"$gte": low, "$lt": high}}, rest, {"serial": -1}, most)
 
     def changed(self, search: Search, from_ms: int, after: str, to_ms: int, most: int, span: int) -> Walked:
         """Up to ``most`` orders that changed at ``from_ms`` (those with ids above ``after``) or later and before ``to_ms``.
@@ -69,5 +68,17 @@ class Lists:
 
     def _changes(self, search: Search, low: int, high: int, most: int, more: Mapping[str, Any]) -> list[Document]:
         between = {"$gte": clock.moment(low), "$lt": clock.moment(high)}
-        query = {**search.rest, **search.ways[0], **more, "updated_at": between}
-        return list(self._orders.find(query, WITHOUT).sort([("updated_at", 1), ("_id", 1)]).limit(most))
+        walked = {**search.ways[0], "updated_at": between}
+        return self._walked(walked, {**search.rest, **more}, {"updated_at": 1, "_id": 1}, most)
+
+    def _walked(
+        self, indexed: Mapping[str, Any], beside: Mapping[str, Any], order: Mapping[str, int], most: int
+    ) -> list[Document]:
+        """At most so many orders of a span of an index, of those that also match what stands ``beside`` it.
+
+        Asked for both at once, the embedded database takes no index whose fields are not just these, and walks all that the shop has; MongoDB
+        makes one question of the two.
+        """
+        matching = [{"$match": dict(indexed)}, *([{"$match": dict(beside)}] if beside else [])]
+        ordered: list[Document] = [{"$sort": dict(order)}, {"$limit": most}, {"$project": WITHOUT}]
+        return list(self._orders.aggregate(matching + ordered))
