@@ -19,10 +19,14 @@ def month(when: datetime) -> str:
     return when.astimezone(CST).strftime("%Y-%m")
 
 
+def day_start(when: datetime) -> datetime:
+    """The last midnight in CST, as UTC; ``when`` itself where it is one."""
+    return when.astimezone(CST).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+
+
 def next_day(when: datetime) -> datetime:
     """The coming midnight in CST, as UTC."""
-    local = when.astimezone(CST)
-    return (local.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)).astimezone(UTC)
+    return day_start(when) + timedelta(days=1)
 
 
 def next_month(when: datetime) -> datetime:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from services.chassis import clock, commit, ids, policy
+from services.chassis import calendar, clock, commit, ids, policy
 from services.chassis.commit import Cause
 from services.chassis.mongo import Document
 from services.payments.model import withdrawals
@@ -33,7 +33,9 @@ def request_withdrawal(store: Store, cause: Cause, shop_id: str, asked: Mapping[
         if known is not None:
             return commit.created_before(known, cause).document, True
         shop, waiting = own_books(store, shop_id)
-        plan = withdrawals.request(shop, waiting, row, limits(), clock.business(), clock.wall_ms())
+        # Read after the shop: whoever withdraws meanwhile moves its version, and this is decided again.
+        today = store.withdrawn_since(shop_id, calendar.day_start(clock.business()))
+        plan = withdrawals.request(shop, waiting, row, limits(), clock.wall_ms(), today=today)
         post(store, plan, Books(None, shop, waiting), cause)
         written = store.withdrawals.find_one({"_id": row["_id"]})
         return written or dict(plan.rows[0].document), False

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from services.chassis import calendar
 from services.chassis.decisions import DONE, Change, Decision
 from services.chassis.errors import Refusal, Violation, invalid
 from services.payments.model import ledger, purse
@@ -51,11 +50,11 @@ def checked_account(asked: Mapping[str, Any]) -> dict[str, str]:
 
 
 def request(
-    shop: Document, waiting: Sequence[Document], row: Document, limits: Limits, now: datetime, wall_ms: int
+    shop: Document, waiting: Sequence[Document], row: Document, limits: Limits, wall_ms: int, *, today: int
 ) -> Plan:
     """The plan of a new withdrawal ``row`` (``_id``, ``amount``, ``account``) of a shop with its waiting credits.
 
-    What the shop owes is taken first. Raises Refusal INVALID_ARGUMENT, WRONG_STATE, INSUFFICIENT_FUNDS, CONDITION_UNMET.
+    ``today``: minor units of those asked for since midnight (CST) that did not fail. What the shop owes is taken first. Raises Refusal INVALID_ARGUMENT, WRONG_STATE, INSUFFICIENT_FUNDS, CONDITION_UNMET.
     """
     amount, shop_id = row["amount"], str(shop["_id"])
     if not limits.least <= amount <= limits.most:
@@ -67,8 +66,6 @@ def request(
     if total > free:
         told = f"{free} fen can be withdrawn, the fee of {limits.fee} fen included"
         raise Refusal("INSUFFICIENT_FUNDS", told, info={"available": str(free), "fee": str(limits.fee)})
-    day = calendar.day(now)
-    today = _withdrawn(shop, day)
     if today + amount > limits.day_most:
         raise Refusal(
             "CONDITION_UNMET", f"{limits.day_most - today} fen are left to withdraw today (CST); try tomorrow"
@@ -91,9 +88,7 @@ def request(
     }
     plan = Plan(entries=(entry,), rows=(Row(ROWS, document),))
     after = replace(before, available=before.available - total)
-    plan = purse.written(shop, after, waiting, plan, shop["currency"])
-    change = plan.shop or Change()
-    return replace(plan, shop=Change(set={**change.set, "withdrawn": {"day": day, "amount": today + amount}}))
+    return purse.written(shop, after, waiting, plan, shop["currency"])
 
 
 def _may_withdraw(shop: Document) -> None:
@@ -102,11 +97,6 @@ def _may_withdraw(shop: Document) -> None:
     if shop.get("deposit_overdue"):
         missing = shop["deposit_required"] - shop["deposit"]
         raise Refusal("WRONG_STATE", f"the deposit lacks {missing} fen; pay them in first")
-
-
-def _withdrawn(shop: Document, day: str) -> int:
-    told = shop.get("withdrawn", {})
-    return int(told["amount"]) if told.get("day") == day else 0
 
 
 def paid(row: Document, now: datetime) -> Plan | Decision:

@@ -198,6 +198,12 @@ class Store:
             query["$or"] = [earlier, {"created_at": created_at, "_id": {"$lt": row_id}}]
         return list(self.withdrawals.find(query).sort([("created_at", -1), ("_id", -1)]).limit(limit))
 
+    def withdrawn_since(self, shop_id: str, since: datetime) -> int:
+        """What the shop has asked for since then and the bank has not refused or returned, in minor units."""
+        counted: Document = {"shop_id": shop_id, "created_at": {"$gte": since}, "state": {"$ne": "failed"}}
+        group = {"_id": None, "total": {"$sum": "$amount"}}
+        return sum(row["total"] for row in self.withdrawals.aggregate([{"$match": counted}, {"$group": group}]))
+
     def all_withdrawing(self) -> list[Document]:
         """What is on its way to banks in all: ``[{_id: currency, total}]``."""
         group = {"_id": "$currency", "total": {"$sum": "$amount"}}

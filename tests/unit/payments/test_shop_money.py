@@ -120,6 +120,21 @@ def test_a_day_has_its_limit_and_the_next_one_its_own(books):
     withdraw(books, 100, "more")
 
 
+def test_what_the_bank_did_not_take_leaves_the_days_limit_as_it_was_and_comes_back_once(books):
+    books.earn(200_000_000)
+    for number in range(20):
+        row, _ = withdraw(books, 5_000_000, f"w{number}")
+    send_withdrawal(books.store, Bank("FAILED"), row)
+    for _ in range(2):  # told again by a process with an old row, and by the same one with the new
+        send_withdrawal(books.store, Bank("FAILED"), row)
+        send_withdrawal(books.store, Bank("FAILED"), books.store.withdrawals.find_one({"_id": row["_id"]}))
+    assert purse(books)["available"] == 105_000_000
+    withdraw(books, 5_000_000 - 1, "less")
+    with pytest.raises(Refusal, match=" 1 fen are left"):
+        withdraw(books, 5_000_000, "more")
+    assert purse(books)["available"] == 105_000_000 - 4_999_999
+
+
 def test_what_a_shop_owes_is_taken_before_it_withdraws(books):
     books.store.shops.update_one({"_id": SHOP}, {"$set": {"receivable": 400}})
     books.earn(1000)
