@@ -46,7 +46,7 @@ def verify(
 
 
 def _verified(data: Path, anchor: str) -> dict[str, Any]:
-    """The whole chain: ``{blocks, head, entries, waiting, flaws: [{kind, subject, expected, found}]}``."""
+    """The whole chain: ``{blocks, head, entries, late, waiting, flaws: [{kind, subject, expected, found}]}``."""
     from services.chassis import mongo
     from services.cli.audit.database import opened
     from services.payments.queries import ledger
@@ -56,7 +56,7 @@ def _verified(data: Path, anchor: str) -> dict[str, Any]:
     if anchor and not (number.isdigit() and expected):
         raise typer.BadParameter("--anchor is block:hash, as `jishi ledger verify` prints the head")
     asked = {"page_size": PART, "anchor_block": int(number or 0), "anchor_hash": expected}
-    told: dict[str, Any] = {"blocks": 0, "entries": 0, "flaws": []}
+    told: dict[str, Any] = {"blocks": 0, "entries": 0, "late": 0, "flaws": []}
     with opened(data) as (settings, _), mongo.connect(settings) as client:
         store, ended = Store(mongo.database(client, settings, "payments")), False
         while not ended:
@@ -64,6 +64,7 @@ def _verified(data: Path, anchor: str) -> dict[str, Any]:
             asked |= {"anchor_block": 0, "anchor_hash": ""}
             told["flaws"] += page["flaws"]
             told["entries"] += page["entries"]
+            told["late"] += page["late"]
             told |= {"blocks": page["last_block"], "head": page["head"], "waiting": page["waiting"]}
             ended = page["ended"]
     return told
@@ -73,6 +74,7 @@ def _show(told: dict[str, Any], console: Console) -> None:
     table = Table("what", "figure", title="the sealed ledger")
     table.add_row("blocks", str(told["blocks"]))
     table.add_row("entries under seal", str(told["entries"]))
+    table.add_row("of these, sealed late", str(told["late"]))
     table.add_row("entries that wait for their seal", str(told["waiting"]))
     table.add_row("flaws", f"[red]{len(told['flaws'])}[/red]" if told["flaws"] else "0")
     console.print(table)

@@ -1,13 +1,13 @@
-"""Bills: every movement of a shop's money is on one shop's bill of one day, and the closings are the sums of their days."""
+"""Bills: every movement of a shop's money is on one shop's bill of one day."""
 
 from collections.abc import Iterator
 from typing import Final
 
 from services.chassis.calendar import day
-from services.cli.audit.report import Finding, compared, wrong_unless
+from services.cli.audit.report import Finding, wrong_unless
 from services.cli.audit.sheet import Sheet
 from services.cli.audit.world import Check, World, scan
-from services.payments.model import bills, ledger
+from services.payments.model import ledger
 from services.payments.model.bookkeeping import CHANNEL, book
 
 
@@ -31,29 +31,4 @@ def billed(world: World) -> Iterator[Finding]:
         yield from sheet.findings()
 
 
-def closings(world: World) -> Iterator[Finding]:
-    """Every closing of a shop's day = Σ of all its movements up to the end of that day."""
-    payments = world.database("payments")
-    with Sheet() as amounts, Sheet() as closed:
-        for entry in scan(payments, "entries", ("postings", "posted_at")):
-            for posting in entry["postings"]:
-                if posting.get("shop"):
-                    account = bills.account_of(posting["kind"])
-                    key = f"{posting['shop']} {account} {day(entry['posted_at'])}"
-                    amounts.find(key, posting["amount"])
-                    closed.find(key, 0)
-        for closing in scan(payments, "closings"):
-            for account, amount in closing["accounts"].items():
-                key = f"{closing['shop_id']} {account} {closing['day']}"
-                amounts.expect(key, amount)
-                closed.find(key, 1)
-        whose, running = "", 0
-        for (key, expected, moved), (_, _, is_closed) in zip(amounts.rows(), closed.rows(), strict=True):
-            account = key.rpartition(" ")[0]
-            running = moved + (running if account == whose else 0)
-            whose = account
-            if is_closed:
-                yield compared(f"closing {key}", expected, running)
-
-
-CHECKS: Final[tuple[Check, ...]] = (billed, closings)
+CHECKS: Final[tuple[Check, ...]] = (billed,)

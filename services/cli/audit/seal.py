@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from services.chassis import policy
-from services.cli.audit.report import Finding, Wrong, compared
+from services.cli.audit.report import Finding, Wrong
+from services.cli.audit.sheet import Sheet
 from services.cli.audit.world import Check, World, scan
 from services.payments.model import periods
 from services.payments.store import Store, sealing
@@ -19,7 +20,7 @@ def sealed(world: World) -> Iterator[Finding]:
     within = policy.load("payments").span("seal_within", world.now).total_seconds() * 1000
     ended, number = False, 0
     while not ended:
-        found = sealing.verify(store, number, PART)
+        found = sealing.verify(store, number, PART, int(within))
         yield from (Wrong(f"{flaw.kind}: {flaw.subject}", flaw.expected, flaw.found) for flaw in found.flaws)
         yield from (None for _ in range(found.number - number))
         ended, number = found.ended, found.number
@@ -29,23 +30,21 @@ def sealed(world: World) -> Iterator[Finding]:
 
 
 def summed(world: World) -> Iterator[Finding]:
-    """Every shop: the sums of its days and of its months are the same, and what all sealed entries moved."""
-    store = Store(world.database("payments"))
-    waiting = {row["_id"] for row in sealing.unsealed(store).rows}
-    moved: dict[str, periods.Moved] = {}
-    for entry in scan(world.database("payments"), "entries", ("postings", "currency", "written_at")):
-        is_sealed = "written_at" in entry and entry["_id"] not in waiting
-        for owner in periods.owners(entry) if is_sealed else ():
-            moved[owner] = periods.summed((), moved.get(owner, {}), periods.moved([entry], owner))
-    owners = moved.keys() | {row["owner"] for row in scan(world.database("payments"), "periods", ("owner",))}
-    for owner in sorted(owners):
-        for span in (periods.DAY, periods.MONTH):
-            rows = scan(world.database("payments"), "periods", (), {"owner": owner, "span": span})
-            yield compared(f"shop {owner} by {span}", _nonzero(moved.get(owner, {})), _nonzero(periods.summed(rows)))
-
-
-def _nonzero(found: periods.Moved) -> periods.Moved:
-    return {key: amount for key, amount in sorted(found.items()) if amount}
+    """Every sum of a shop's day and month, by account and side: what the sealed entries of that time moved, neither more nor less."""
+    waiting = {row["_id"] for row in sealing.unsealed(Store(world.database("payments"))).rows}
+    fields = ("postings", "currency", "posted_at", "written_at")
+    with Sheet() as sheet:
+        for entry in scan(world.database("payments"), "entries", fields):
+            is_sealed = "written_at" in entry and entry["_id"] not in waiting
+            for row_id, row in periods.additions([entry] if is_sealed else ()).items():
+                for side, amount in row["added"].items():
+                    sheet.expect(f"{row_id} {side}", amount)
+        for row in scan(world.database("payments"), "sums"):
+            for currency, pockets in row["moved"].items():
+                for pocket, sides in pockets.items():
+                    for side, amount in sides.items():
+                        sheet.find(f"{row['_id']} moved.{currency}.{pocket}.{side}", amount)
+        yield from sheet.findings()
 
 
 CHECKS: Final[tuple[Check, ...]] = (sealed, summed)

@@ -138,10 +138,8 @@ def fold_all(store: Store, shop_id: str, keep: Callable[[], None]) -> None:
 
 
 def reconcile_day(run: JobRun) -> None:
-    """Reconcile a day with the channel's bill; the bills of the business day that is over are closed on the way."""
-    store = Store(run.database)
-    reconciling.reconcile(store, _channel(), run.row, run.keep)
-    reconciling.close_bills(store, reconciling.business_yesterday(), run.keep)
+    """Reconcile a day with the channel's bill."""
+    reconciling.reconcile(Store(run.database), _channel(), run.row, run.keep)
 
 
 def ask_for_topup(run: JobRun) -> None:

@@ -1,25 +1,23 @@
-"""Reconciling a channel day, and closing the shops' bills: both may be killed anywhere and be done again from the start."""
+"""Reconciling a channel day: it may be killed anywhere and be done again from the start."""
 
 import contextlib
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from services.chassis import clock, commit, policy
-from services.chassis.calendar import day
+from services.chassis import clock, commit
 from services.chassis.commit import Cause, Shortfall, Taken, Transaction
 from services.chassis.decisions import Change
 from services.chassis.errors import Refusal
 from services.chassis.logs import get
 from services.chassis.mongo import Document
-from services.payments.model import bills, channel_bill, reconciling
+from services.payments.model import channel_bill, reconciling
 from services.payments.model.channel import ChannelRefusedError, success_of
 from services.payments.model.channel_bill import PAYMENT, Billed
 from services.payments.model.plan import Books, Plan
 from services.payments.model.reconciling import Found, Key, Known, Movement, Step
 from services.payments.store import Store, days
 from services.payments.store import reconciling as rows
-from services.payments.store.bills import entries_of, is_billed, opening
 from services.payments.store.posting import post
 from services.payments.store.wallets import heard
 
@@ -131,41 +129,3 @@ def _heal(store: Store, channel: Channel, found: Sequence[Found], keep: Keep) ->
                     heard(store, success)
             except (ChannelRefusedError, Refusal) as error:
                 _log.error("missing payment not collected", out_trade_no=one.out_trade_no, why=str(error))
-
-
-# --------------------------------------------------------------------------------------------------------------------- closings
-
-
-def close_bills(store: Store, cst_day: str, keep: Keep) -> None:
-    """Write down what every shop with movements on a business day had at its end: later bills begin there.
-
-    It only saves sums: a bill without it is the same. Nothing is written before the day is final.
-    """
-    now = clock.business()
-    if not bills.is_final(cst_day, now, policy.load("payments").span("bill_ready", now)):
-        return
-    for shop in store.all_shops():
-        keep()
-        shop_id = str(shop["_id"])
-        identity = f"{shop_id}|{cst_day}"
-        if store.closings.find_one({"_id": identity}, {"_id": 1}) is not None or not is_billed(store, shop_id, cst_day):
-            continue
-        whole = store.shop(shop_id) or shop
-        parts = opening(store, whole, cst_day)
-        for entry in entries_of(store, shop_id, cst_day):
-            for name, amount in bills.moved(entry, shop_id).items():
-                parts[name] = parts.get(name, 0) + amount
-        closing = {
-            "_id": identity,
-            "shop_id": shop_id,
-            "day": cst_day,
-            "currency": whole["currency"],
-            "accounts": parts,
-        }
-        with contextlib.suppress(Taken):
-            commit.create(store.closings, closing, Cause(f"job:close:{identity}"), natural=True)
-
-
-def business_yesterday() -> str:
-    """The last business day that is over."""
-    return days.next_day(day(clock.business()), -1)

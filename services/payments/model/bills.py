@@ -11,6 +11,7 @@ from typing import Any, Final
 from services.chassis.calendar import CST
 from services.chassis.errors import invalid
 from services.payments.model import ledger
+from services.payments.model.periods import moved, pocket_of
 from services.payments.model.plan import Document
 
 TRADE_HEADER: Final = (
@@ -44,29 +45,14 @@ def told_day(text: str, today: str) -> str:
     return asked
 
 
+def midnight(cst_day: str) -> datetime:
+    """When a CST day begins."""
+    return datetime.fromisoformat(cst_day).replace(tzinfo=CST)
+
+
 def is_final(cst_day: str, now: datetime, ready: timedelta) -> bool:
     """Whether nothing can be added to the bill of that day any more: ``ready`` after its end (policy ``bill_ready``)."""
-    midnight = datetime.fromisoformat(cst_day).replace(tzinfo=CST) + timedelta(days=1)
-    return now >= midnight + ready
-
-
-def moved(entry: Document, shop_id: str) -> dict[str, int]:
-    """What an entry does to the shop's money: account (escrow, available, …) → fen."""
-    parts: dict[str, int] = defaultdict(int)
-    for posting in entry["postings"]:
-        if posting.get("shop") == shop_id:
-            parts[account_of(posting["kind"])] += posting["amount"]
-    return dict(parts)
-
-
-def account_of(kind: str) -> str:
-    """``order:escrow`` → ``escrow``, ``shop:available`` → ``available``."""
-    return kind.rpartition(":")[2]
-
-
-def total(parts: Mapping[str, int]) -> int:
-    """All accounts of a shop together."""
-    return sum(parts.values())
+    return now >= midnight(cst_day) + timedelta(days=1) + ready
 
 
 def accounts(opening: Mapping[str, int], entries: Iterable[Document], shop_id: str) -> list[dict[str, Any]]:
@@ -77,7 +63,7 @@ def accounts(opening: Mapping[str, int], entries: Iterable[Document], shop_id: s
         for posting in entry["postings"]:
             if posting.get("shop") == shop_id:
                 side = came if posting["amount"] > 0 else went
-                side[account_of(posting["kind"])] += abs(posting["amount"])
+                side[pocket_of(posting["kind"])] += abs(posting["amount"])
     names = sorted({*opening, *came, *went})
     return [
         {
@@ -95,7 +81,7 @@ def rows(opening: int, entries: Iterable[Document], shop_id: str) -> list[dict[s
     """The entries that change what the shop has, in order of time, each with the balance after it."""
     found, balance = [], opening
     for entry in entries:
-        amount = total(moved(entry, shop_id))
+        amount = sum(moved([entry], shop_id).values())
         if amount:
             balance += amount
             found.append(_row(entry, shop_id, amount, balance))

@@ -1,15 +1,16 @@
-"""What moved on a shop's accounts in a day or a month (CST), summed when entries are sealed: balances of the past without the whole journal.
+"""What moved of a shop's money in a day or a month (CST), summed when entries are sealed: balances of the past, statements and bills
+without the whole journal.
 
 ::
 
     {_id: "shop:day:2026-01-05", owner: shop, span: day | month, period: "2026-01-05", moved: {currency: {pocket: {debits, credits}}}}
 
-``pocket``: available, pending, hold, deposit, receivable, …: the part of ``shop:{id}:{pocket}`` that all cases share.
+``pocket``: escrow and frozen (what its orders hold for it), available, pending, hold (of all cases), deposit, receivable, withdrawing.
+Which shop's a posting is stands in the posting: ``shop`` (see ``bookkeeping``).
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from services.chassis import calendar
@@ -17,30 +18,30 @@ from services.payments.model.plan import Document
 
 DAY: Final = "day"
 MONTH: Final = "month"
+WITH_ORDERS: Final = ("escrow", "frozen")
+"""Pockets of a shop's money that are accounts of its orders."""
 Moved = dict[tuple[str, str], int]
 """(currency, pocket) → balance or movement in minor units."""
 
 
-def pocket_of(account: str, shop_id: str) -> str:
-    """``shop:s:hold:c`` → ``hold`` for shop ``s``; empty for every other account."""
-    parts = account.split(":")
-    return parts[2] if parts[0] == "shop" and parts[1] == shop_id else ""
-
-
-def owners(entry: Document) -> list[str]:
-    """Shops whose accounts an entry moves."""
-    accounts = (posting["account"].split(":") for posting in entry["postings"])
-    return list(dict.fromkeys(parts[1] for parts in accounts if parts[0] == "shop"))
+def pocket_of(kind: str) -> str:
+    """``order:escrow`` → ``escrow``, ``shop:hold`` → ``hold``."""
+    return kind.rpartition(":")[2]
 
 
 def moved(entries: Iterable[Document], shop_id: str) -> Moved:
-    """What entries move on the accounts of a shop."""
+    """What entries move of a shop's money."""
     found: Moved = defaultdict(int)
     for entry in entries:
         for posting in entry["postings"]:
-            if pocket := pocket_of(posting["account"], shop_id):
-                found[entry["currency"], pocket] += posting["amount"]
+            if posting.get("shop") == shop_id:
+                found[entry["currency"], pocket_of(posting["kind"])] += posting["amount"]
     return dict(found)
+
+
+def in_currency(found: Moved, currency: str) -> dict[str, int]:
+    """Pocket → minor units of one currency, those of 0 left out."""
+    return {pocket: amount for (own, pocket), amount in sorted(found.items()) if own == currency and amount}
 
 
 def row_id(owner: str, span: str, period: str) -> str:
@@ -54,18 +55,18 @@ def additions(entries: Iterable[Document]) -> dict[str, dict[str, Any]]:
     for entry in entries:
         day = calendar.day(entry["posted_at"])
         for posting in entry["postings"]:
-            parts = posting["account"].split(":")
-            if parts[0] != "shop":
+            owner = posting.get("shop")
+            if not owner:
                 continue
-            side = "credits" if posting["amount"] > 0 else "debits"
+            pocket, side = pocket_of(posting["kind"]), "credits" if posting["amount"] > 0 else "debits"
             for span, period in ((DAY, day), (MONTH, day[:7])):
                 row = rows.setdefault(
-                    row_id(parts[1], span, period),
-                    {"owner": parts[1], "span": span, "period": period, "moved": {}, "added": defaultdict(int)},
+                    row_id(owner, span, period),
+                    {"owner": owner, "span": span, "period": period, "moved": {}, "added": defaultdict(int)},
                 )
-                sides = row["moved"].setdefault(entry["currency"], {}).setdefault(parts[2], {"debits": 0, "credits": 0})
+                sides = row["moved"].setdefault(entry["currency"], {}).setdefault(pocket, {"debits": 0, "credits": 0})
                 sides[side] += abs(posting["amount"])
-                row["added"][f"moved.{entry['currency']}.{parts[2]}.{side}"] += abs(posting["amount"])
+                row["added"][f"moved.{entry['currency']}.{pocket}.{side}"] += abs(posting["amount"])
     return rows
 
 
@@ -81,8 +82,3 @@ def summed(rows: Iterable[Document], *more: Mapping[tuple[str, str], int]) -> Mo
         for key, amount in movement.items():
             found[key] += amount
     return dict(found)
-
-
-def first_of_day(when: datetime) -> datetime:
-    """The beginning of the CST day of ``when``."""
-    return when.astimezone(calendar.CST).replace(hour=0, minute=0, second=0, microsecond=0)

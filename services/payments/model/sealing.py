@@ -5,9 +5,12 @@ anything under seal has to make every later block anew, and the head that an aud
 
 ::
 
-    {_id: number, number, previous, reached, sealed_at, entries: [{id, digest}], hash}
+    {_id: number, number, previous, reached, sealed_at, entries: [{id, digest}], hash, late: true}
 
-``reached``: wall ms; every entry whose ``written_at`` is not after it, less ``OVERLAP_MS``, is in this block or an earlier one.
+``reached``: wall ms; every entry that was written until then, less ``OVERLAP_MS``, and was there when the block was made is in it or an
+earlier one. What was written before that and became visible later (a writer that slept, a clock that is behind) is sealed in a
+block that says so: ``late``. So each entry has one place: a block that is not late holds only what was written after the time
+that the blocks before it answer for, a late one only what was written within it.
 """
 
 import hashlib
@@ -31,7 +34,7 @@ BLOCK: Final = 500
 class Flaw:
     """What a verification found.
 
-    ``kind``: changed, missing, inserted, sealed_twice (of an entry), block_changed, block_missing (of a block).
+    ``kind``: changed, missing, inserted, sealed_twice, late_untold, not_late (of an entry), block_changed, block_missing (of a block).
     """
 
     kind: str
@@ -58,7 +61,19 @@ def digest(document: Document) -> str:
     return hashlib.sha256(canonical(document)).hexdigest()
 
 
-def block(previous: Document | None, entries: Sequence[Document], reached: int, now: datetime) -> dict[str, Any]:
+def settled(reached: int) -> int:
+    """Wall ms until which a chain that ``reached`` so far answers for every entry written."""
+    return reached - OVERLAP_MS
+
+
+def is_late(written_at: int, previous: Document | None) -> bool:
+    """Whether what was written then (wall ms) should have been in the block ``previous`` or an earlier one."""
+    return previous is not None and written_at <= settled(previous["reached"])
+
+
+def block(
+    previous: Document | None, entries: Sequence[Document], reached: int, now: datetime, *, late: bool = False
+) -> dict[str, Any]:
     """The block after ``previous`` over these stored entries, in their order. ``reached``: wall ms; ``now``: business time, UTC."""
     number = 1 if previous is None else previous["number"] + 1
     sealed: dict[str, Any] = {
@@ -69,6 +84,7 @@ def block(previous: Document | None, entries: Sequence[Document], reached: int, 
         # The database keeps milliseconds; what is hashed must be what is read again.
         "sealed_at": now.replace(microsecond=now.microsecond // 1000 * 1000),
         "entries": [{"id": entry["_id"], "digest": digest(entry)} for entry in entries],
+        **({"late": True} if late else {}),
     }
     return {**sealed, "hash": hash_of(sealed)}
 
@@ -80,18 +96,22 @@ def hash_of(sealed: Document) -> str:
 
 @dataclass(slots=True)
 class Chain:
-    """Verifies blocks one after the other. ``seen``: entry id → ``written_at`` of what is under seal and may still be looked for."""
+    """Verifies blocks one after the other. ``seen``: entry id → ``written_at`` of what is under seal and may still be looked for.
+
+    ``late``: entries in blocks that are late; ``checked``: all.
+    """
 
     number: int = 0
     head: str = GENESIS
     reached: int = 0
     checked: int = 0
+    late: int = 0
     seen: dict[str, int] = field(default_factory=dict)
 
     @property
     def settled(self) -> int:
         """Wall ms: every entry written until then must be under seal in a block that was verified."""
-        return self.reached - OVERLAP_MS
+        return settled(self.reached)
 
     def resume(self, before: Iterable[tuple[Document, Mapping[str, Document]]]) -> None:
         """Go on behind blocks that were verified before, oldest first, with their entries as they are stored."""
@@ -99,13 +119,19 @@ class Chain:
             self._passed(sealed)
             self._remember(sealed, stored)
 
-    def take(self, sealed: Document, stored: Mapping[str, Document]) -> list[Flaw]:
-        """The flaws of the next block. ``stored``: its entries as they are in the journal, by id."""
+    def take(
+        self, sealed: Document, stored: Mapping[str, Document], elsewhere: Mapping[str, int] | None = None
+    ) -> list[Flaw]:
+        """The flaws of the next block. ``stored``: its entries as they are in the journal, by id.
+
+        ``elsewhere``: entry id → an earlier block that holds it too, for those of a late block: they may be in any.
+        """
         flaws = self._linked(sealed)
         for line in sealed["entries"]:
             entry = stored.get(line["id"])
-            if line["id"] in self.seen:
+            if line["id"] in self.seen or line["id"] in (elsewhere or {}):
                 flaws.append(Flaw("sealed_twice", line["id"], "one block", f"again in block {sealed['number']}"))
+            flaws += self._misplaced(sealed, line["id"], entry)
             if entry is None:
                 flaws.append(Flaw("missing", line["id"], line["digest"], ""))
             elif (found := digest(entry)) != line["digest"]:
@@ -117,6 +143,15 @@ class Chain:
     def written(self, rows: Iterable[Document]) -> list[Flaw]:
         """Flaws of the entries (``_id``, ``written_at``) written from the last call's ``settled`` to this one's: all must be under seal."""
         return [Flaw("inserted", row["_id"], "in a block", "in none") for row in rows if row["_id"] not in self.seen]
+
+    def _misplaced(self, sealed: Document, name: str, entry: Document | None) -> list[Flaw]:
+        """A flaw where a block says of an entry that it is late and it is not, or the other way round."""
+        written = entry.get("written_at") if entry is not None else None
+        if written is None or (written <= self.settled) == sealed.get("late", False):
+            return []
+        if sealed.get("late"):
+            return [Flaw("not_late", name, f"written until {self.settled}", f"at {written}")]
+        return [Flaw("late_untold", name, "in a block that says so", f"block {sealed['number']}")]
 
     def forget(self) -> None:
         """Drop what nobody will look for any more."""
@@ -136,6 +171,7 @@ class Chain:
         self.number, self.head = sealed["number"], sealed["hash"]
         self.reached = max(self.reached, sealed["reached"])
         self.checked += len(sealed["entries"])
+        self.late += len(sealed["entries"]) if sealed.get("late") else 0
 
     def _remember(self, sealed: Document, stored: Mapping[str, Document]) -> None:
         for line in sealed["entries"]:

@@ -9,8 +9,9 @@ from services.chassis.calendar import day
 from services.chassis.errors import not_found
 from services.chassis.mongo import Document
 from services.payments.model import bills
-from services.payments.store import Store
-from services.payments.store.bills import by_id, entries_of, opening
+from services.payments.model.periods import in_currency
+from services.payments.store import Store, history
+from services.payments.store.bills import by_id, entries_of
 
 PAGE: Final = 100
 LONGEST_PAGE: Final = 500
@@ -41,16 +42,16 @@ class Bill:
 
 
 def bill(store: Store, shop_id: str, asked: str) -> Bill:
-    """The bill of a shop and CST day. Raises Refusal NOT_FOUND, INVALID_ARGUMENT."""
+    """The bill of a shop and CST day. Raises Refusal NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE."""
     now = clock.business()
     cst_day = bills.told_day(asked, day(now))
     shop = store.shop(shop_id)
     if shop is None:
         raise not_found("shop", shop_id)
-    before = opening(store, shop, cst_day)
+    before = in_currency(history.balances_at(store, shop_id, bills.midnight(cst_day)), shop["currency"])
     entries = entries_of(store, shop_id, cst_day)
     accounts = bills.accounts(before, entries, shop_id)
-    rows = bills.rows(bills.total(before), entries, shop_id)
+    rows = bills.rows(sum(before.values()), entries, shop_id)
     return Bill(
         shop, cst_day, bills.is_final(cst_day, now, policy.load("payments").span("bill_ready", now)), accounts, rows
     )

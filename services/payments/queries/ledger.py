@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from services.chassis import clock, money, policy
@@ -32,18 +32,20 @@ def verification(store: Store, asked: Mapping[str, Any]) -> dict[str, Any]:
         raise invalid("after_block", "must be 0 or the number of a block")
     wanted = asked["page_size"]
     size = min(wanted, MOST_BLOCKS) if wanted > 0 else BLOCKS
-    found = sealing.verify(store, asked["after_block"], size)
+    within = policy.load("payments").span("seal_within", clock.business())
+    found = sealing.verify(store, asked["after_block"], size, int(within.total_seconds() * 1000))
     flaws = [*found.flaws, *anchored(store, asked["anchor_block"], asked["anchor_hash"])]
     told: dict[str, Any] = {
         "last_block": found.number,
         "head": found.head,
         "entries": found.entries,
+        "late": found.late,
         "ended": found.ended,
         "waiting": found.waiting,
     }
     if found.oldest:
         told["waiting_since"] = clock.moment(found.oldest)
-        flaws += _unsealed(found)
+        flaws += _unsealed(found, within)
     return {**told, "flaws": [_flaw(one) for one in flaws]}
 
 
@@ -56,8 +58,7 @@ def anchored(store: Store, number: int, expected: str) -> list[Flaw]:
     return [] if found == expected else [Flaw("anchor_lost", f"block {number}", expected, found)]
 
 
-def _unsealed(found: sealing.Verified) -> list[Flaw]:
-    within = policy.load("payments").span("seal_within", clock.business())
+def _unsealed(found: sealing.Verified, within: timedelta) -> list[Flaw]:
     age_s = (clock.wall_ms() - found.oldest) // 1000
     if age_s <= within.total_seconds():
         return []
@@ -77,7 +78,7 @@ def balance_at(store: Store, shop_id: str, at: datetime) -> dict[str, Any]:
     shop = _shop(store, shop_id)
     if at > clock.business():
         raise invalid("at", "must not be in the future")
-    pockets = _of(history.balances_at(store, shop_id, history.after(at)), shop["currency"])
+    pockets = _own(store, shop, history.after(at))
     told = {name: pockets.get(name, 0) for name in ("pending", "available", "deposit", "withdrawing")}
     return {
         **told,
@@ -100,8 +101,8 @@ def statement(
     lines, rest = _lines(store, asked["shop_id"], (begin, end), after, size)
     told = {
         "currency": shop["currency"],
-        "opening": _of(history.balances_at(store, asked["shop_id"], begin), shop["currency"]),
-        "closing": _of(history.balances_at(store, asked["shop_id"], end), shop["currency"]),
+        "opening": _own(store, shop, begin),
+        "closing": _own(store, shop, end),
         "lines": lines,
     }
     return told, rest
@@ -124,8 +125,10 @@ def _shop(store: Store, shop_id: str) -> Document:
     return shop
 
 
-def _of(found: periods.Moved, currency: str) -> dict[str, int]:
-    return {pocket: amount for (own, pocket), amount in sorted(found.items()) if own == currency and amount}
+def _own(store: Store, shop: Document, until: datetime) -> dict[str, int]:
+    """The balances of the shop's own accounts before ``until``; what its orders hold for it is on its bills."""
+    found = periods.in_currency(history.balances_at(store, shop["_id"], until), shop["currency"])
+    return {pocket: amount for pocket, amount in found.items() if pocket not in periods.WITH_ORDERS}
 
 
 def _lines(
@@ -137,12 +140,16 @@ def _lines(
 
 
 def _line(entry: Document, shop_id: str) -> dict[str, Any]:
-    moves = periods.moved([entry], shop_id)
+    moves = periods.in_currency(periods.moved([entry], shop_id), entry["currency"])
     return {
         "entry_id": entry["_id"],
         "kind": entry["kind"],
         "posted_at": entry["posted_at"],
-        "movements": [{"account": pocket, "amount": amount} for (_, pocket), amount in sorted(moves.items())],
+        "movements": [
+            {"account": pocket, "amount": amount}
+            for pocket, amount in moves.items()
+            if pocket not in periods.WITH_ORDERS
+        ],
         "refs": [ref for ref in entry["refs"] if ref != shop_id],
         "cause": entry["cause"],
         "terms": entry["terms"],
@@ -178,7 +185,7 @@ def _row(line: Mapping[str, Any], move: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _balances(writer: Any, store: Store, shop: Document, at: datetime, title: str) -> None:
-    found = _of(history.balances_at(store, shop["_id"], at), shop["currency"])
+    found = _own(store, shop, at)
     when = at.astimezone(CST).isoformat(timespec="milliseconds")
     for pocket, amount in found.items():
         writer.writerow((when, "", title, pocket, money.text(amount).partition(" ")[0], "", "", ""))

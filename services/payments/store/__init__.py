@@ -1,8 +1,8 @@
 """The collections of payments.
 
 ``payables``: one a checkout, with its attempts, shares and escrow; ``entries``: the journal, never changed; ``shops``: balances
-that debits guard; ``credits``: money credited to a shop and not yet folded into its balances; ``refunds``: the way back; ``closings``:
-what each shop had at the end of a day; ``reconciliations``: the channel's days; ``differences``: what they found.
+that debits guard; ``credits``: money credited to a shop and not yet folded into its balances; ``refunds``: the way back; ``blocks``:
+the journal's seal; ``sums``: what moved of a shop's money in each day and month; ``reconciliations``: the channel's days; ``differences``: what they found.
 """
 
 import contextlib
@@ -24,7 +24,6 @@ COLLECTIONS: Final = (
     ),
     Collection("entries", (Index(("refs", "posted_at")), Index(("written_at",)), Index(("books",)))),
     Collection("shops", (Index(("settlement_days",), sparse=True),), keyed=True, timed=True),
-    Collection("closings", (Index(("shop_id", "day")),)),
     Collection("reconciliations", (Index(("next_at",), sparse=True),)),
     Collection("differences", (Index(("day",)), Index(("number",)))),
     Collection(
@@ -50,9 +49,9 @@ COLLECTIONS: Final = (
     Collection("sharings", timed=True),
     Collection("topups", (Index(("next_at",), sparse=True),)),
     # The ledger's seal and what it sums; see store/sealing.py.
-    Collection("blocks", (Index(("number",)), Index(("reached",)))),
+    Collection("blocks", (Index(("number",)), Index(("reached",)), Index(("entries.id",)))),
     Collection("sealing", (Index(("next_at",), sparse=True),)),
-    Collection("periods", (Index(("owner", "span", "period")),)),
+    Collection("sums", (Index(("owner", "span", "period")),)),
     LETTERS,
 )
 FOLD_BATCH: Final = 200
@@ -85,8 +84,7 @@ class Store:
         self.withdrawals = database["withdrawals"]
         self.blocks = database["blocks"]
         self.sealing = database["sealing"]
-        self.periods = database["periods"]
-        self.closings = database["closings"]
+        self.sums = database["sums"]
         self.reconciliations = database["reconciliations"]
         self.differences = database["differences"]
         self.opened = Opened()

@@ -1,4 +1,4 @@
-"""A shop's balances at a moment of the past, from the sums of sealed periods and the entries of one day."""
+"""A shop's balances at a moment of the past, from the sums of sealed periods and the entries of one day: for balances, statements and bills."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -8,38 +8,46 @@ from services.chassis.errors import Refusal
 from services.payments.model import periods
 from services.payments.model.periods import Moved
 from services.payments.store import Store, sealing
+from services.payments.store.bills import entries_of
 
 READS: Final = 8
 """How often it is read again because a block was sealed meanwhile."""
 
 
 def balances_at(store: Store, shop_id: str, until: datetime) -> Moved:
-    """The balances of a shop's accounts after everything posted *before* ``until`` (UTC business time): (currency, pocket) → minor units.
+    """A shop's money after everything posted *before* ``until`` (UTC business time): (currency, pocket) → minor units.
 
     Reads a row a month, a row a day of the last month, the entries of the last day, and what is not sealed yet. Raises Refusal
     UNAVAILABLE when the journal is sealed faster than it can be read.
     """
     for _ in range(READS):
-        before = sealing.head(store)
-        found = _summed(store, shop_id, until)
-        after = sealing.head(store)
-        if (before or {}).get("number") == (after or {}).get("number"):
+        before = _upto(store)
+        found = _balances(store, shop_id, until)
+        if before == _upto(store):
             return found
     raise Refusal("UNAVAILABLE", "the ledger is being sealed; try again", retry_after_s=1)
 
 
-def _summed(store: Store, shop_id: str, until: datetime) -> Moved:
-    day = periods.first_of_day(until)
-    month = calendar.day(day)[:7]
+def _upto(store: Store) -> int:
+    """The number of the last block, which is in the sums. Raises Refusal UNAVAILABLE while these are made anew."""
+    summed, last = int(sealing.standing(store).get("summed", 0)), sealing.head(store)
+    if last is not None and summed < last["number"]:
+        raise Refusal("UNAVAILABLE", "the sums of the ledger are being made anew; try again", retry_after_s=5)
+    return summed
+
+
+def _balances(store: Store, shop_id: str, until: datetime) -> Moved:
+    midnight = calendar.day_start(until)
+    today, month = calendar.day(midnight), calendar.month(midnight)
     own = {"owner": shop_id}
     rows = [
-        *store.periods.find({**own, "span": periods.MONTH, "period": {"$gte": "", "$lt": month}}),
-        *store.periods.find({**own, "span": periods.DAY, "period": {"$gte": f"{month}-", "$lt": calendar.day(day)}}),
+        *store.sums.find({**own, "span": periods.MONTH, "period": {"$gte": "", "$lt": month}}),
+        *store.sums.find({**own, "span": periods.DAY, "period": {"$gte": f"{month}-", "$lt": today}}),
     ]
-    today = store.entries_of(shop_id, None, 0, (day, until))
-    ids = [row["_id"] for row in sealing.unsealed(store).rows]
-    older = store.entries.find({"_id": {"$in": ids}, "posted_at": {"$lt": day}}) if ids else ()
-    return periods.summed(rows, periods.moved(today, shop_id), periods.moved(older, shop_id))
+    since = entries_of(store, shop_id, today) if until > midnight else ()
+    older = (entry for entry in sealing.unsealed_of(store, shop_id) if entry["posted_at"] < midnight)
+    moved = periods.moved((entry for entry in since if entry["posted_at"] < until), shop_id)
+    return periods.summed(rows, moved, periods.moved(older, shop_id))
 
 
 def after(moment: datetime) -> datetime:

@@ -11,7 +11,6 @@ from services.chassis import clock, mongo
 from services.chassis.settings import Settings
 from services.cli.audit.report import Report
 from services.cli.audit.run import audit
-from services.payments.jobs.reconciling import business_yesterday, close_bills
 from services.payments.store.posting import collected
 from tests.contract.audit.house import House
 
@@ -79,7 +78,6 @@ class Standing:
         self.job = house.send("a1")
         self.subscription_job = house.send("a3")
         house.pass_time(days=1)
-        close_bills(house.payments, business_yesterday(), lambda: None)
         house.follow("a1", 10, "new")
         house.send("a1")
         self.awaiting, _ = house.place("b8", (cup, 1))

@@ -6,9 +6,14 @@ from services.chassis import clock
 from services.chassis.calendar import day
 from services.chassis.commit import Cause
 from services.chassis.errors import Refusal
+from services.chassis.jobs import Jobs
+from services.chassis.presence import Presence
 from services.payments import commands, queries
+from services.payments.jobs import JOBS
+from services.payments.jobs.sealing import seal_all
 from services.payments.model.bills import FLOW_HEADER, TRADE_HEADER, yuan
 from services.payments.queries import bills
+from services.payments.store.days import next_day
 from tests.contract.payments.house import BUYER, SHOP
 
 DAY_MS = 86_400_000
@@ -112,3 +117,26 @@ def test_what_cannot_be_asked_is_refused_by_its_field(house):
     assert bills.page(house.store, SHOP, today(), 0, 0)[0]["final"] is False
     empty, _ = bills.page(house.store, SHOP, "2020-02-29", 0, 0)
     assert (empty["opening"], empty["closing"], empty["final"]) == (0, 0, True)
+
+
+def test_a_bill_is_the_same_from_the_journal_and_from_its_sums(house):
+    house.shop()
+    for amount in (500, 600, 700):
+        house.paid(amount)
+        tomorrow()
+    days = [next_day(today(), -back) for back in range(4)]
+
+    def told():
+        return [bills.page(house.store, SHOP, date, 0, 0)[0] for date in days]
+
+    unsealed = told()
+    assert [one["closing"] for one in unsealed] == [1800, 1800, 1100, 500]
+    Jobs("payments", house.database, JOBS, Presence("payments", "tests", "jobs")).stand()
+    assert seal_all(house.store, lambda: None) == 3
+    assert told() == unsealed
+    house.store.sums.delete_many({})
+    house.store.sealing.update_many({}, {"$unset": {"summed": ""}})
+    with pytest.raises(Refusal, match="UNAVAILABLE"):
+        told()
+    seal_all(house.store, lambda: None)
+    assert told() == unsealed, "made anew from the chain"

@@ -13,12 +13,8 @@ from services.payments.commands import reconciling as commands
 from services.payments.jobs import reconciling as jobs
 from services.payments.model import ledger
 from services.payments.provider import APPID
-from services.payments.queries import bills
 from services.payments.queries.reconciling import reconciliation
 from services.payments.store import days
-from tests.contract.payments.house import SHOP
-
-DAY_MS = 86_400_000
 
 
 @pytest.fixture
@@ -222,23 +218,3 @@ def test_a_day_that_moved_money_is_planned_by_itself_and_asked_for_once_per_key(
     with pytest.raises(Refusal) as refused:
         commands.reconcile(house.store, Cause("cmd:future", "body"), days.next_day(today()))
     assert refused.value.violations[0].field == "date"
-
-
-def test_closings_spare_the_sum_and_change_no_bill(house):
-    house.shop()
-    for amount in (500, 600, 700):
-        house.paid(amount)
-        clock.see(clock.offset_ms() + DAY_MS)
-    now = day(clock.business())
-    before = [bills.bill(house.store, SHOP, days.next_day(now, -back)) for back in range(4)]
-    jobs.close_bills(house.store, now, lambda: None)
-    assert house.store.closings.count_documents({}) == 0, "the present day is not final"
-    for back in (2, 3, 2):
-        jobs.close_bills(house.store, days.next_day(now, -back), lambda: None)
-    assert [row["accounts"] for row in house.store.closings.find({}).sort("day", 1)] == [
-        {"escrow": 500},
-        {"escrow": 1100},
-    ]
-    after = [bills.bill(house.store, SHOP, days.next_day(now, -back)) for back in range(4)]
-    assert [(one.opening, one.closing) for one in after] == [(one.opening, one.closing) for one in before]
-    assert [one.closing for one in after] == [1800, 1800, 1100, 500]

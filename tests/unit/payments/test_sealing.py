@@ -64,7 +64,7 @@ def test_a_sealer_that_dies_leaves_whole_blocks_and_the_next_goes_on(books, monk
     assert [len(one["entries"]) for one in blocks(books)] == [3]
     assert books.seal() == 5
     assert kinds(books) == []
-    assert [row["moved"]["CNY"]["available"]["credits"] for row in books.store.periods.find({"span": "day"})] == [80]
+    assert [row["moved"]["CNY"]["available"]["credits"] for row in books.store.sums.find({"span": "day"})] == [80]
 
 
 def test_an_entry_that_was_committed_late_is_sealed_with_the_next(books):
@@ -73,6 +73,98 @@ def test_an_entry_that_was_committed_late_is_sealed_with_the_next(books):
     late = books.earn(20)
     books.store.entries.update_one({"_id": late}, {"$inc": {"written_at": -60_000}})
     assert books.seal() == 1
+    assert kinds(books) == []
+
+
+def came_late(books, late_ms: int, name: str) -> str:
+    """An entry that was written ``late_ms`` before the chain answers for, and is visible only now."""
+    reached = max(row["reached"] for row in blocks(books))
+    books.earn(20, name=name)
+    written = {"written_at": reached - model.OVERLAP_MS - late_ms}
+    books.store.entries.update_one({"_id": name}, {"$set": written})
+    return name
+
+
+def old_chain(books, monkeypatch, blocks_of: int = 3) -> None:
+    """A chain of two hours ago."""
+    monkeypatch.setattr("services.payments.jobs.sealing.BLOCK", blocks_of)
+    for number in range(9):
+        name = books.earn(10 + number)
+        at = clock.wall_ms() - 7_200_000 + number * 60_000
+        books.store.entries.update_one({"_id": name}, {"$set": {"written_at": at}})
+    books.seal()
+    assert kinds(books) == []
+
+
+@pytest.mark.parametrize("late_ms", [1, 3_600_000, 400 * 86_400_000])
+def test_an_entry_that_became_visible_after_its_time_is_sealed_in_a_block_that_says_so(books, monkeypatch, late_ms):
+    old_chain(books, monkeypatch)
+    name = came_late(books, late_ms, "settle:late")
+    told = verified(books)
+    assert told["waiting"] + len(told["flaws"]) == 1, "nobody has looked at its time again yet"
+    for _ in range(len(blocks(books)) + 1):
+        books.seal()
+    told, chain = verified(books), blocks(books)
+    assert (told["flaws"], told["late"], told["waiting"], told["entries"]) == ([], 1, 0, 10)
+    assert [line["id"] for line in chain[-1]["entries"]] == [name]
+    assert [one.get("late", False) for one in chain] == [False, False, False, True]
+    assert sorted(line["id"] for one in chain for line in one["entries"]) == sorted(
+        row["_id"] for row in books.store.entries.find({})
+    ), "each in one block"
+    assert books.seal() == 0
+    summed = books.store.sums.find_one({"span": "month"})
+    assert summed["moved"]["CNY"]["available"]["credits"] == sum(range(10, 19)) + 20, "and in the sums, once"
+    books.store.blocks.update_one({"_id": 4}, {"$unset": {"late": ""}})
+    assert kinds(books) == ["block_changed", "late_untold"], "that it is late is under seal"
+
+
+def test_late_entries_and_many_sealers_make_one_chain(books, monkeypatch):
+    old_chain(books, monkeypatch)
+    names = [came_late(books, number * 50_000, f"settle:late{number}") for number in range(7)]
+    with ThreadPoolExecutor(4) as pool:
+        for one in [pool.submit(books.seal) for _ in range(8)]:
+            one.result()
+    for _ in range(8):
+        books.seal()
+    lines = [line["id"] for one in blocks(books) for line in one["entries"]]
+    assert len(lines) == len(set(lines)) == 16
+    assert {
+        name for one in blocks(books) if one.get("late") for name in (line["id"] for line in one["entries"])
+    } == set(names)
+    told = verified(books)
+    assert (told["flaws"], told["late"]) == ([], 7)
+    for after in range(len(blocks(books))):
+        page = verified(books, after_block=after, page_size=1)
+        assert page["flaws"] == [], "a late entry is looked for in the blocks behind the page too"
+
+
+def test_what_came_late_while_nothing_else_happened_is_sealed_as_any_other(books, monkeypatch):
+    old_chain(books, monkeypatch)
+    books.earn(20, name="settle:alone")
+    written = {"written_at": blocks(books)[-1]["reached"] + 60_000}
+    books.store.entries.update_one({"_id": "settle:alone"}, {"$set": written})
+    for _ in range(5):
+        books.seal()
+    assert [(one.get("late"), len(one["entries"])) for one in blocks(books)][3:] == [(None, 1)]
+    assert kinds(books) == []
+
+
+def test_an_entry_in_two_blocks_is_named_however_far_apart_they_are(books, monkeypatch):
+    old_chain(books, monkeypatch)
+    last, first = blocks(books)[-1], books.store.entries.find_one({"_id": "settle:o1"})
+    books.store.blocks.insert_one(model.block(last, [first], last["reached"], clock.business(), late=True))
+    assert kinds(books) == ["sealed_twice"]
+
+
+def test_a_clock_that_is_ahead_leaves_the_others_their_time(books):
+    ahead = books.earn(10)
+    books.store.entries.update_one({"_id": ahead}, {"$inc": {"written_at": 100_000}})
+    books.seal()
+    assert blocks(books)[0]["reached"] <= clock.wall_ms()
+    slow = books.earn(20)
+    books.store.entries.update_one({"_id": slow}, {"$inc": {"written_at": -100_000}})
+    assert books.seal() == 1
+    assert [one.get("late", False) for one in blocks(books)] == [False, False]
     assert kinds(books) == []
 
 
