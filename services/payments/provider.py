@@ -8,7 +8,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import urlsplit
 
 import httpx
@@ -25,6 +25,8 @@ APPID: Final = "wx6a69736869000000"
 """The platform's own account at the channel: one payment may be for several shops."""
 NOTIFY_PATH: Final = "/v1/channel/notifications"
 TIMEOUT_S: Final = 3.0
+BILL_TIMEOUT_S: Final = 60.0
+"""A bill of a large day is made when it is asked for."""
 TRIES: Final = 3
 """Calls with the same numbers before a broken line or a SYSTEM_ERROR counts as "away" (the manual: call again with the same parameters)."""
 
@@ -125,18 +127,37 @@ class Channel:
         }
         return self._call("POST", "/v3/bank/transfers", body)
 
-    def bill(self, cst_day: str) -> bytes:
-        """The channel's bill of a CST day (下载对账单), as CSV. Raises ChannelRefusedError, Refusal UNAVAILABLE.
+    def bill(self, cst_day: str, into: BinaryIO) -> str:
+        """Write the channel's bill of a CST day (下载对账单, CSV) into a file, and answer its SHA-256. Raises ChannelRefusedError, Refusal UNAVAILABLE.
 
-        The bill of the present day may grow between the answer that names its hash and the file; then it is asked for anew.
+        The channel's signed answer names the hash of the file, which vouches for it. The bill of the present day may grow between
+        that answer and the file; then it is asked for anew.
         """
         for _ in range(TRIES):
-            told = self._call("GET", f"/v3/bill/tradebill?bill_date={cst_day}")
+            told = self._call("GET", f"/v3/bill/tradebill?bill_date={cst_day}", timeout_s=BILL_TIMEOUT_S)
             parts = urlsplit(told["download_url"])
-            content = self._ask("GET", f"{parts.path}?{parts.query}", b"")
-            if hashlib.sha1(content, usedforsecurity=False).hexdigest() == told["hash_value"]:
-                return content
+            into.seek(0)
+            into.truncate()
+            try:
+                named, whole = self._download(f"{parts.path}?{parts.query}", into)
+            except httpx.HTTPError:
+                continue
+            if named == told["hash_value"]:
+                return whole
         raise Refusal("UNAVAILABLE", f"the channel's bill of {cst_day} is not what its hash says", retry_after_s=1)
+
+    def _download(self, target: str, into: BinaryIO) -> tuple[str, str]:
+        """A file of the channel, piece by piece: its SHA-1 and SHA-256. Raises httpx.HTTPError."""
+        known, named, whole = self._credential(), hashlib.sha1(usedforsecurity=False), hashlib.sha256()
+        signed = signing.authorize(known, "GET", target, b"", now_s=clock.wall_ms() // 1000)
+        headers = {"Authorization": signed}
+        with self._http.stream("GET", known.base_url + target, headers=headers, timeout=BILL_TIMEOUT_S) as answer:
+            answer.raise_for_status()
+            for piece in answer.iter_bytes():
+                named.update(piece)
+                whole.update(piece)
+                into.write(piece)
+        return named.hexdigest(), whole.hexdigest()
 
     # ----------------------------------------------------------------------------------------------------------- notifications
 
@@ -165,17 +186,19 @@ class Channel:
                     raise Refusal("UNAVAILABLE", message, retry_after_s=1) from error
             return self._known
 
-    def _call(self, method: str, target: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def _call(
+        self, method: str, target: str, body: Mapping[str, Any] | None = None, timeout_s: float = TIMEOUT_S
+    ) -> dict[str, Any]:
         content = b"" if body is None else json.dumps(body, ensure_ascii=False).encode()
-        answer = self._ask(method, target, content)
+        answer = self._ask(method, target, content, timeout_s)
         found: dict[str, Any] = json.loads(answer) if answer else {}
         return found
 
-    def _ask(self, method: str, target: str, content: bytes) -> bytes:
+    def _ask(self, method: str, target: str, content: bytes, timeout_s: float) -> bytes:
         problem = ""
         for _ in range(TRIES):
             try:
-                return self._once(method, target, content)
+                return self._once(method, target, content, timeout_s)
             except httpx.HTTPError as error:
                 problem = f"{type(error).__name__}: {error}"
             except ChannelRefusedError as error:
@@ -184,14 +207,16 @@ class Channel:
                 problem = str(error)
         raise Refusal("UNAVAILABLE", f"the payment channel does not answer: {problem}"[:300], retry_after_s=1)
 
-    def _once(self, method: str, target: str, content: bytes) -> bytes:
+    def _once(self, method: str, target: str, content: bytes, timeout_s: float) -> bytes:
         known, now_s = self._credential(), clock.wall_ms() // 1000
         headers = {
             "Authorization": signing.authorize(known, method, target, content, now_s=now_s),
             "Content-Type": "application/json",
             "Accept": "application/json",
         }
-        answer = self._http.request(method, known.base_url + target, content=content, headers=headers)
+        answer = self._http.request(
+            method, known.base_url + target, content=content, headers=headers, timeout=timeout_s
+        )
         if answer.is_success:
             # An unsigned success must be taken as forged; an unsigned error only makes us try again or give up.
             signing.check_answer(known.platform_key, known.platform_serial, answer.headers, answer.content, now_s=now_s)

@@ -28,7 +28,7 @@ def reconcile(store: Store, cause: Cause, asked: str) -> tuple[dict[str, Any], b
 
     def decide(row: Document) -> Change:
         wanted = {**row, "state": "pending", "next_at": now}
-        return Change(set={"state": "pending", "next_at": now}, answer=report(store, wanted))
+        return Change(set={"state": "pending", "next_at": now}, unset=("place",), answer=report(store, wanted))
 
     outcome = commit.change(store.reconciliations, cst_day, cause, decide, kind="reconciliation")
     return outcome.answer, outcome.replayed

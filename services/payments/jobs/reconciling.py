@@ -1,9 +1,13 @@
-"""Reconciling a channel day: it may be killed anywhere and be done again from the start."""
+"""Reconciling a channel day: in parts, so that memory does not grow with the day, and resumed by whoever comes next after a kill.
+
+Both sides are read into a temporary file and compared in the order of their numbers. After every part the row of the day remembers how
+far that came; the next run reads both sides again and goes on from there, as long as they are what they were.
+"""
 
 import contextlib
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, Final, Protocol
 
 from services.chassis import clock, commit
 from services.chassis.commit import Cause, Shortfall, Taken, Transaction
@@ -11,6 +15,9 @@ from services.chassis.decisions import Change
 from services.chassis.errors import Refusal
 from services.chassis.logs import get
 from services.chassis.mongo import Document
+from services.chassis.reacting import JobRun
+from services.payments.jobs import line
+from services.payments.jobs.sides import BEFORE, DOOR, OURS, THEIRS, Batch, Line, Sides
 from services.payments.model import channel_bill, reconciling
 from services.payments.model.channel import ChannelRefusedError, success_of
 from services.payments.model.channel_bill import PAYMENT, Billed
@@ -24,17 +31,23 @@ from services.payments.store.wallets import heard
 CURRENCY: Final = "CNY"
 """The channel's bill knows no other."""
 _log = get(__name__)
-Keep = Callable[[], None]
+Keep = Callable[..., None]
+"""``JobRun.keep``."""
 
 
 class Channel(Protocol):
     """What reconciliation asks the channel; see ``provider``."""
 
-    def bill(self, cst_day: str) -> bytes:
-        """The channel's bill of a day."""
+    def bill(self, cst_day: str, into: BinaryIO) -> str:
+        """Write the channel's bill of a day into a file; its SHA-256."""
 
     def trade(self, out_trade_no: str) -> dict[str, Any] | None:
         """What became of a trade."""
+
+
+def run(run: JobRun) -> None:
+    """Reconcile a day with the channel's bill."""
+    reconcile(Store(run.database), line.channel(), run.row, run.keep)
 
 
 def reconcile(store: Store, channel: Channel, row: Document, keep: Keep) -> None:
@@ -43,55 +56,108 @@ def reconcile(store: Store, channel: Channel, row: Document, keep: Keep) -> None
     Raises Refusal UNAVAILABLE while the channel is away, BrokenBillError for a bill that does not add up: it is tried again.
     """
     cst_day = str(row["_id"])
-    content = channel.bill(cst_day)
-    theirs = channel_bill.read(content)
-    ours = rows.movements(store, cst_day)
-    keep()
-    billed = reconciling.grouped(theirs)
-    found, matched = reconciling.compare(ours, billed, _known(store, channel, cst_day, ours, billed))
-    _write_down(store, cst_day, found, keep)
-    _heal(store, channel, found, keep)
-    told = {
-        "ledger": channel_bill.totals([(key[0], one.amount) for key, one in ours.items()]),
-        "channel": channel_bill.totals([(one.item, one.amount) for one in theirs]),
-        "matched": matched,
-        "bill_sha256": hashlib.sha256(content).hexdigest(),
-    }
+    with Sides() as sides:
+        sha256 = _read(store, channel, cst_day, sides, keep)
+        told = {"bill_sha256": sha256, "ledger": sides.totals(OURS), "channel": sides.totals(THEIRS)}
+        after, matched = _place(row, told)
+        for batch in sides.batches(after):
+            found, agreeing = _compared(store, cst_day, batch)
+            _write_down(store, cst_day, found, batch, keep)
+            _heal(store, channel, found, keep)
+            matched += agreeing
+            _come_to(store, cst_day, told, batch.last, matched)
+            keep()
     days.begin_day(store, days.next_day(cst_day))
-    _done(store, row, told)
+    _done(store, row, {**told, "matched": matched})
+
+
+# ------------------------------------------------------------------------------------------------------------ both sides, read
+
+
+def _read(store: Store, channel: Channel, cst_day: str, sides: Sides, keep: Keep) -> str:
+    """Everything that is compared of a day; the bill's SHA-256. The run has not got further yet: its turn does not end here."""
+    sha256 = _read_bill(channel, cst_day, sides, THEIRS, keep)
+    ours = ((key, one.amount, one.out_trade_no) for key, one in rows.movements(store, cst_day))
+    before = (((one["item"], one["number"]), 0, one["_id"]) for one in rows.differences_of(store, cst_day))
+    for side, lines in ((OURS, ours), (BEFORE, before)):
+        for _ in sides.add(side, lines):
+            keep(yielding=False)
+    for other in (days.next_day(cst_day, -1), days.next_day(cst_day)) if sides.lacks() else ():
+        _read_bill(channel, other, sides, DOOR, keep)
+    return sha256
+
+
+def _read_bill(channel: Channel, cst_day: str, sides: Sides, side: str, keep: Keep) -> str:
+    """A day's bill into one side; its SHA-256."""
+    with tempfile.TemporaryFile() as content:
+        sha256 = channel.bill(cst_day, content)
+        content.seek(0)
+        for _ in sides.add(side, _lines(channel_bill.read(content), cst_day, sides, side)):
+            keep(yielding=False)
+    return sha256
+
+
+def _lines(billed: Iterator[Billed], cst_day: str, sides: Sides, side: str) -> Iterator[Line]:
+    """Rows of a bill; of one next door only those that the day's own bill lacks, with their day."""
+    for one in billed:
+        key = (one.item, one.number)
+        if side == THEIRS:
+            yield key, one.amount, one.out_trade_no
+        elif sides.lacks(key):
+            yield key, one.amount, cst_day
+
+
+# ------------------------------------------------------------------------------------------------------------- how far it came
+
+
+def _place(row: Document, told: Mapping[str, Any]) -> tuple[Key, int]:
+    """Up to which key an earlier run has compared these very sides, and how many agreed until there."""
+    place = row.get("place", {})
+    if any(place.get(name) != value for name, value in told.items()):
+        return ("", ""), 0
+    return (place["item"], place["number"]), place["matched"]
+
+
+def _come_to(store: Store, cst_day: str, told: Mapping[str, Any], last: Key, matched: int) -> None:
+    place = {**told, "item": last[0], "number": last[1], "matched": matched}
+    Transaction(store.client).update(store.reconciliations, {"_id": cst_day}, {"$set": {"place": place}}).commit()
 
 
 def _done(store: Store, row: Document, told: Mapping[str, Any]) -> None:
-    """The day is reconciled; one that was not over yet is looked at again when it is."""
+    """The day is reconciled; one that was not over yet is looked at again when it is, and one asked for meanwhile at once."""
     again = days.due_at(row["_id"])
     over = clock.wall_ms() >= again
     values = {**told, "state": "done", "reconciled_at": clock.wall()}
-    change = Change(set=values, unset=("next_at",)) if over else Change(set={**values, "next_at": again})
+
+    def decide(found: Document) -> Change:
+        if found["next_at"] != row["next_at"]:
+            return Change(set={**values, "state": found["state"]}, unset=("place",))
+        if over:
+            return Change(set=values, unset=("next_at", "place"))
+        return Change(set={**values, "next_at": again}, unset=("place",))
+
     cause = Cause(f"job:reconciled:{row['_id']}:{row['version']}:{row['next_at']}")
-    commit.change(store.reconciliations, row["_id"], cause, lambda _: change, fetch=False)
+    commit.change(store.reconciliations, row["_id"], cause, decide, fetch=False)
 
 
-def _known(
-    store: Store,
-    channel: Channel,
-    cst_day: str,
-    ours: Mapping[Key, Movement],
-    theirs: Mapping[Key, Sequence[Billed]],
-) -> Known:
-    """What is asked about the keys that only one side has: mostly nothing."""
+# ------------------------------------------------------------------------------------------------------------------- one part
+
+
+def _compared(store: Store, cst_day: str, batch: Batch) -> tuple[list[Found], int]:
+    """The differences of a part, and how many agree."""
+    ours = {key: Movement(amount, cst_day, trade) for key, ((amount, trade), *_) in batch.of(OURS).items()}
+    theirs = {key: [Billed(*key, trade, amount) for amount, trade in found] for key, found in batch.of(THEIRS).items()}
     there = [key for key in theirs if key not in ours]
     trades, paid = rows.trades(store, [theirs[key][0].out_trade_no for key in there])
-    next_door: dict[Key, str] = {}
-    if any(key not in theirs for key in ours):
-        for other in (days.next_day(cst_day, -1), days.next_day(cst_day)):
-            next_door |= {(one.item, one.number): other for one in channel_bill.read(channel.bill(other))}
-    return Known(rows.movements_elsewhere(store, there), next_door, trades, paid)
+    next_door = {key: found[0][1] for key, found in batch.of(DOOR).items()}
+    return reconciling.compare(ours, theirs, Known(rows.movements_elsewhere(store, there), next_door, trades, paid))
 
 
-def _write_down(store: Store, cst_day: str, found: Sequence[Found], keep: Keep) -> None:
+def _write_down(store: Store, cst_day: str, found: Sequence[Found], batch: Batch, keep: Keep) -> None:
     """Post the differences that are new, take back those that are gone, pair those of two days."""
+    before = rows.differences(store, [told for lines in batch.of(BEFORE).values() for _, told in lines])
     others = rows.open_by_number(store, [one.number for one in found], cst_day)
-    for step in reconciling.steps(found, rows.differences_of(store, cst_day), others):
+    for step in reconciling.steps(found, before, others):
         keep()
         # Another process, or a person, was faster: what is left to do is seen by the next run of this day.
         with contextlib.suppress(Shortfall, Taken):

@@ -1,6 +1,6 @@
 """The channel's bill of a day (下载对账单, the ALL form) as values: its rows, read strictly, its own summary included."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,17 +24,33 @@ class Billed:
     amount: int
 
 
-def read(content: bytes) -> list[Billed]:
-    """The rows of a bill. Raises BrokenBillError where it is cut off, not a bill, or does not add up."""
+def read(lines: Iterable[bytes]) -> Iterator[Billed]:
+    """The rows of a bill, one after the other; nothing may be concluded before the last one.
+
+    Raises BrokenBillError where it is cut off, not a bill, or (behind the last row) does not add up.
+    """
+    told = (text for line in lines if (text := _text(line)))
+    if not next(told, "").startswith("交易时间,"):
+        raise BrokenBillError("the bill has no header")
+    count = paid = back = 0
+    for line in told:
+        if line.startswith("总交易单数,"):
+            break
+        row = _row(line)
+        count += 1
+        paid += row.amount if row.item == PAYMENT else 0
+        back -= row.amount if row.item == REFUND else 0
+        yield row
+    _check((count, paid, back), _fields(next(told, "")))
+    if next(told, None) is not None:
+        raise BrokenBillError("something stands behind the summary")
+
+
+def _text(line: bytes) -> str:
     try:
-        lines = [line for line in content.decode().split("\r\n") if line]
+        return line.decode().rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise BrokenBillError("the bill is not UTF-8") from error
-    if len(lines) < 3 or not lines[0].startswith("交易时间,") or not lines[-2].startswith("总交易单数,"):
-        raise BrokenBillError("the bill has no header, or no summary: it is cut off")
-    rows = [_row(line) for line in lines[1:-2]]
-    _check(rows, _fields(lines[-1]))
-    return rows
 
 
 def _fields(line: str) -> list[str]:
@@ -59,24 +75,10 @@ def fen(yuan: str) -> int:
     return -amount if yuan.startswith("-") else amount
 
 
-def _check(rows: list[Billed], summary: list[str]) -> None:
-    paid = sum(row.amount for row in rows if row.item == PAYMENT)
-    back = -sum(row.amount for row in rows if row.item == REFUND)
+def _check(found: tuple[int, int, int], summary: list[str]) -> None:
+    """Raise BrokenBillError unless the summary says what the rows are: (count, paid, refunded)."""
+    if len(summary) < 3:
+        raise BrokenBillError("the bill has no summary: it is cut off")
     told = (int(summary[0]) if summary[0].isdigit() else -1, *map(fen, summary[1:3]))
-    if told != (len(rows), paid, back):
-        raise BrokenBillError(
-            f"the rows are {(len(rows), paid, back)}, the summary says {told} (count, paid, refunded)"
-        )
-
-
-def totals(rows: Iterator[tuple[str, int]] | list[tuple[str, int]]) -> dict[str, int]:
-    """Number and sum of payments and of refunds; rows are (item, signed amount)."""
-    found = {"payments": 0, "paid": 0, "refunds": 0, "refunded": 0}
-    for item, amount in rows:
-        if item == PAYMENT:
-            found["payments"] += 1
-            found["paid"] += amount
-        else:
-            found["refunds"] += 1
-            found["refunded"] -= amount
-    return found
+    if told != found:
+        raise BrokenBillError(f"the rows are {found}, the summary says {told} (count, paid, refunded)")

@@ -5,7 +5,7 @@ from typing import Any, Final
 from services.chassis.errors import not_found
 from services.chassis.mongo import Document
 from services.payments.store import Store
-from services.payments.store.reconciling import differences_of, report
+from services.payments.store.reconciling import page, report
 
 PAGE: Final = 100
 LONGEST_PAGE: Final = 500
@@ -22,7 +22,7 @@ def reconciliation(
     if row is None:
         raise not_found("reconciliation", cst_day)
     size = min(wanted, LONGEST_PAGE) if wanted > 0 else PAGE
-    found = [one for one in differences_of(store, cst_day) if str(one["_id"]) > after]
+    found = page(store, cst_day, after, size + 1)
     rest = str(found[size - 1]["_id"]) if len(found) > size else ""
     return report(store, row), [difference_view(one) for one in found[:size]], rest
 

@@ -25,7 +25,7 @@ COLLECTIONS: Final = (
     Collection("entries", (Index(("refs", "posted_at")), Index(("written_at",)), Index(("books",)))),
     Collection("shops", (Index(("settlement_days",), sparse=True),), keyed=True, timed=True),
     Collection("reconciliations", (Index(("next_at",), sparse=True),)),
-    Collection("differences", (Index(("day",)), Index(("number",)))),
+    Collection("differences", (Index(("day", "_id")), Index(("number",)))),
     Collection(
         "credits",
         (Index(("waiting",), sparse=True), Index(("next_at",), sparse=True), Index(("expire_at",), expire_s=0)),

@@ -17,13 +17,16 @@ from services.payments.store import Store
 from services.payments.store.posting import post
 
 AT_ONCE: Final = 500
+
+
 # ---------------------------------------------------------------------------------------------------------------- the ledger
 
 
-def movements(store: Store, cst_day: str) -> dict[Key, Movement]:
-    """The ledger's side of the channel's bill of a day."""
+def movements(store: Store, cst_day: str) -> Iterator[tuple[Key, Movement]]:
+    """The ledger's side of the channel's bill of a day, in no order, as it is read."""
     fields = {"kind": 1, "postings": 1}
-    return dict(_movements(store.entries.find({"books": book(CHANNEL, cst_day)}, fields), cst_day))
+    found = store.entries.find({"books": book(CHANNEL, cst_day)}, fields, batch_size=AT_ONCE)
+    return _movements(found, cst_day)
 
 
 def movements_elsewhere(store: Store, keys: Iterable[Key]) -> dict[Key, Movement]:
@@ -62,9 +65,21 @@ def trades(store: Store, numbers: Collection[str]) -> tuple[set[str], set[str]]:
 # --------------------------------------------------------------------------------------------------------------- differences
 
 
-def differences_of(store: Store, cst_day: str) -> list[Document]:
-    """All differences of a day, by id."""
-    return sorted(store.differences.find({"day": cst_day}), key=lambda row: str(row["_id"]))
+def differences_of(store: Store, cst_day: str) -> Iterator[Document]:
+    """What every difference of a day is about, in no order: ``{_id, item, number}``."""
+    fields = {"item": 1, "number": 1}
+    return iter(store.differences.find({"day": cst_day}, fields, batch_size=AT_ONCE))
+
+
+def differences(store: Store, ids: Iterable[str]) -> list[Document]:
+    """These differences."""
+    return [row for some in _some(ids) for row in store.differences.find({"_id": {"$in": some}})]
+
+
+def page(store: Store, cst_day: str, after: str, limit: int) -> list[Document]:
+    """Differences of a day behind the id ``after``, by id."""
+    query = {"day": cst_day, "_id": {"$gt": after}}
+    return list(store.differences.find(query).sort("_id", 1).limit(limit))
 
 
 def open_by_number(store: Store, numbers: Iterable[str], besides: str) -> Mapping[str, list[Document]]:

@@ -32,7 +32,7 @@ def asked_now(house, cst_day):
     commands.reconcile(house.store, Cause(f"cmd:{secrets.token_hex(8)}", "body"), cst_day)
 
 
-def run(house, cst_day, keep=lambda: None):
+def run(house, cst_day, keep=lambda **_: None):
     row = house.store.reconciliations.find_one({"_id": cst_day})
     jobs.reconcile(house.store, house.channel, row, keep)
 
@@ -141,14 +141,15 @@ def test_ten_differences_of_six_kinds_are_named_and_posted_none_else_and_only_on
 def dying_after(steps):
     left = iter(range(steps))
 
-    def keep():
-        if next(left, None) is None:
+    def keep(*, yielding=True):
+        if yielding and next(left, None) is None:
             raise SystemExit
 
     return keep
 
 
-def test_a_run_that_dies_anywhere_is_done_by_the_next_one(house):
+def test_a_run_that_dies_anywhere_is_done_by_the_next_one(house, monkeypatch):
+    monkeypatch.setattr("services.payments.jobs.sides.BATCH", 3)
     ten_differences(house)
     asked_now(house, today())
     for _ in range(9):
@@ -158,6 +159,19 @@ def test_a_run_that_dies_anywhere_is_done_by_the_next_one(house):
     assert told["kinds"] == EXPECTED
     assert house.store.entries.count_documents({"kind": "suspend"}) == 10
     house.check()
+
+
+def test_what_is_asked_for_while_a_run_is_under_way_is_not_forgotten(house):
+    house.paid(500)
+    asked_now(house, today())
+
+    def meanwhile(**_):
+        if house.store.reconciliations.find_one({"_id": today()})["version"] == 2:
+            asked_now(house, today())
+
+    run(house, today(), meanwhile)
+    row = house.store.reconciliations.find_one({"_id": today()})
+    assert (row["state"], row["next_at"] <= clock.wall_ms()) == ("pending", True)
 
 
 def test_a_late_payment_is_taken_back_by_the_other_days_run(house):

@@ -1,5 +1,7 @@
 """Which difference is which, and what a run makes of what earlier runs found."""
 
+import io
+
 import pytest
 
 from services.channel.bill import bill
@@ -102,13 +104,17 @@ def test_what_the_house_keeps_or_bears(amount, account):
     assert undone == {ledger.SUSPENSE: -amount, ledger.CLEARING: amount}
 
 
+def read(content: bytes) -> list[Billed]:
+    return list(channel_bill.read(io.BytesIO(content)))
+
+
 def test_a_bill_that_is_cut_off_or_does_not_add_up_is_not_believed():
     empty = bill([], DAY, 60).encode()
-    assert channel_bill.read(empty) == []
+    assert read(empty) == []
     row = ",".join(["`"] * 6 + ["`n"] + ["`"] * 2 + ["`SUCCESS", "`", "`CNY", "`1.00"] + ["`"] * 11)
     lines = empty.decode().split("\r\n")
     whole = [lines[0], row, lines[1], "`1,`1.00,`0.00,`0.00,`0.01", ""]
-    assert [one.amount for one in channel_bill.read("\r\n".join(whole).encode())] == [100]
+    assert [one.amount for one in read("\r\n".join(whole).encode())] == [100]
     wrong = [
         b"",
         b"\xff",
@@ -116,8 +122,9 @@ def test_a_bill_that_is_cut_off_or_does_not_add_up_is_not_believed():
         "\r\n".join([*whole[:3], "`2,`1.00,`0.00,`0.00,`0.01", ""]).encode(),
         "\r\n".join([*whole[:3], "`1,`1.01,`0.00,`0.00,`0.01", ""]).encode(),
         "\r\n".join([whole[0], row + ",`more", *whole[2:]]).encode(),
+        "\r\n".join([*whole[:4], row]).encode(),
         "\r\n".join([whole[0], row.replace("1.00", "1.0"), *whole[2:]]).encode(),
     ]
     for content in wrong:
         with pytest.raises(BrokenBillError):
-            channel_bill.read(content)
+            read(content)
