@@ -6,6 +6,8 @@ from services.chassis import clock, commit, policy
 from services.chassis.commit import Cause
 from services.chassis.decisions import Change
 from services.chassis.mongo import Document
+from services.chassis.reacting import JobRun
+from services.payments.jobs import line
 from services.payments.model.channel import ChannelRefusedError, success_of
 from services.payments.store import Store
 from services.payments.store.wallets import heard
@@ -19,6 +21,11 @@ class Channel(Protocol):
 
     def close_trade(self, out_trade_no: str) -> None:
         """Close an unpaid trade."""
+
+
+def run(run: JobRun) -> None:
+    """Ask the channel about a top-up that it has not told of."""
+    ask(Store(run.database), line.channel(), run.row)
 
 
 def ask(store: Store, channel: Channel, row: Document) -> None:

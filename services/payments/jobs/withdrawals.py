@@ -7,6 +7,8 @@ from services.chassis.commit import Cause, Shortfall, Taken
 from services.chassis.errors import Refusal
 from services.chassis.logs import get
 from services.chassis.mongo import Document
+from services.chassis.reacting import JobRun
+from services.payments.jobs import line
 from services.payments.model import withdrawals
 from services.payments.model.channel import ChannelRefusedError
 from services.payments.model.plan import Books, Plan
@@ -15,6 +17,11 @@ from services.payments.store import Store
 from services.payments.store.posting import post
 
 _log = get(__name__)
+
+
+def run(run: JobRun) -> None:
+    """Send a shop's money to its bank, under its fixed number."""
+    send_withdrawal(Store(run.database), line.channel(), run.row)
 
 
 def send_withdrawal(store: Store, channel: Channel, row: Document) -> None:
