@@ -83,19 +83,48 @@ def apply_closed(delivery: Delivery, reservation: Document | None, _decision: De
     store, data, shop_id = Store(delivery.database), delivery.event.data, delivery.event.data["shop_id"]
     transaction = Transaction(store.client).handled(delivery.database, delivery.row_id, waited=delivery.waited)
     if reservation is not None and data["was_paid"]:
-        lines = stock.lines_of(reservation, [shop_id])
-        wanted = stock.summed(lines)
-        _end_part(store, transaction, delivery, reservation, stock.RETURNED)
-        for sku_id, quantity in sorted(wanted.items()):
-            writes.take_back(store, transaction, sku_id, quantity)
-        _give_back(store, transaction, lines)
-        writes.count_purchases(store, transaction, reservation, lines, writes.Purchase.GIVE_BACK)
-        transaction.insert(store.movements, _returned(data, shop_id, wanted))
+        lines = stock.coming_back(reservation, shop_id, data["lines"])
+        _end_part(store, transaction, delivery, reservation, stock.RETURNED, also=stock.with_back(reservation, lines))
+        _bring_back(store, transaction, reservation, lines, data["order_id"], data)
     elif reservation is not None and (shops := stock.held_by(reservation, shop_id)):
         _let_go(store, transaction, reservation, shops, delivery.cause)
     else:
         _end_part(store, transaction, delivery, reservation, stock.RELEASED)
     transaction.commit()
+
+
+def decide_returned(reservation: Document | None, event: Event) -> Decision:
+    """See ``stock.decide_returned``."""
+    return stock.decide_returned(reservation, event.data["shop_id"], event.data["return_id"])
+
+
+def apply_returned(delivery: Delivery, reservation: Document, _decision: Decision) -> None:
+    """Units of an order that goes on are on hand again; the reservation remembers with which refund."""
+    store, data = Store(delivery.database), delivery.event.data
+    lines = stock.coming_back(reservation, data["shop_id"], data["lines"])
+    known = [*reservation.get("returns", ()), data["return_id"]]
+    transaction = Transaction(store.client).handled(delivery.database, delivery.row_id, waited=delivery.waited)
+    change = Change(set={"returns": known, **stock.with_back(reservation, lines)})
+    transaction.change(store.reservations, reservation, change, delivery.cause)
+    _bring_back(store, transaction, reservation, lines, data["return_id"], data)
+    transaction.commit()
+
+
+def _bring_back(
+    store: Store,
+    transaction: Transaction,
+    reservation: Document,
+    lines: Sequence[Mapping[str, Any]],
+    name: str,
+    data: Mapping[str, Any],
+) -> None:
+    """What was sold is there to be bought again; one movement row under ``name``."""
+    wanted = stock.summed(lines)
+    for sku_id, quantity in sorted(wanted.items()):
+        writes.take_back(store, transaction, sku_id, quantity)
+    _give_back(store, transaction, lines)
+    writes.count_purchases(store, transaction, reservation, lines, writes.Purchase.GIVE_BACK)
+    transaction.insert(store.movements, _returned(name, data, wanted))
 
 
 def expire(database: Database, reservation: Document, _now: datetime, cause: Cause) -> None:
@@ -129,6 +158,8 @@ def _end_part(
     reservation: Document | None,
     part: str,
     facts: tuple[Fact, ...] = (),
+    *,
+    also: Mapping[str, Any] | None = None,
 ) -> None:
     """The shop's part of the reservation is ``part`` now; without a reservation a row is left that says so."""
     data = delivery.event.data
@@ -149,7 +180,7 @@ def _end_part(
     transaction.change(
         store.reservations,
         reservation,
-        Change(set={f"parts.{shop_id}": part}, facts=facts, **_timer(left)),
+        Change(set={f"parts.{shop_id}": part, **(also or {})}, facts=facts, **_timer(left)),
         delivery.cause,
     )
 
@@ -158,11 +189,11 @@ def _timer(held: list[str]) -> dict[str, Any]:
     return {} if held else {"due": None}
 
 
-def _returned(data: Mapping[str, Any], shop_id: str, wanted: Mapping[str, int]) -> Document:
+def _returned(name: str, data: Mapping[str, Any], wanted: Mapping[str, int]) -> Document:
     """One row for all SKUs of an order, under an id that follows from its cause, kept for ever."""
     return {
-        "_id": f"returned:{data['order_id']}",
-        "shop_id": shop_id,
+        "_id": f"returned:{name}",
+        "shop_id": data["shop_id"],
         "kind": "returned",
         "ref": data["order_id"],
         "movements": _moves(wanted, 1),
@@ -313,6 +344,14 @@ HANDLERS: Final = (
         load_reservation,
         decide_closed,
         apply_closed,
+        entity=checkout_of,
+    ),
+    Handler(
+        "jishi.orders.order.goods_returned.v1",
+        "return_units",
+        load_reservation,
+        decide_returned,
+        apply_returned,
         entity=checkout_of,
     ),
     Handler(

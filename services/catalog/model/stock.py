@@ -4,7 +4,8 @@ Stock of a SKU: ``on_hand`` (what the shop has), ``reserved`` (held for unpaid c
 starts with ``initial``; every change of on_hand after that is a movement, and initial + Σ movements = on_hand.
 
 A reservation belongs to a checkout. Its lines are grouped in *parts*, one a shop, because each shop has its own child order that is
-paid or closed on its own: held → sold → returned; held → released; released → sold (a late payment) or failed.
+paid or closed on its own: held → sold → returned; held → released; released → sold (a late payment) or failed. Units of a sold part may
+come back one by one: ``back`` of a reservation says how many of each SKU did, ``returns`` with which refunds.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -187,6 +188,46 @@ def decide_closed(reservation: Mapping[str, Any] | None, shop_id: str, *, was_pa
     if part == SOLD:
         return STALE
     return apply() if part in (None, HELD) else DONE
+
+
+def decide_returned(reservation: Mapping[str, Any] | None, shop_id: str, return_id: str) -> Decision:
+    """``order.goods_returned``: units of a sold part come back, once for each refund, also when the order has closed meanwhile. What was never
+    sold cannot come back.
+    """
+    part = _part(reservation, shop_id)
+    if reservation is None or part in (None, HELD, RELEASED):
+        return EARLY
+    if part == FAILED:
+        return STALE
+    return DONE if return_id in reservation.get("returns", ()) else apply()
+
+
+def coming_back(
+    reservation: Mapping[str, Any], shop_id: str, units: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The shop's lines that come back, as many of each as ``units`` {sku_id, quantity} say and were not back yet."""
+    wanted: dict[str, int] = {}
+    for unit in units:
+        wanted[unit["sku_id"]] = wanted.get(unit["sku_id"], 0) + unit["quantity"]
+    found = [
+        {**line, "quantity": min(line["quantity"], wanted.get(line["sku_id"], 0))}
+        for line in kept_of(reservation, [shop_id])
+    ]
+    return [line for line in found if line["quantity"] > 0]
+
+
+def kept_of(reservation: Mapping[str, Any], shops: Iterable[str]) -> list[dict[str, Any]]:
+    """The lines of these shops without what came back. A checkout has one line of a SKU."""
+    back: Mapping[str, int] = reservation.get("back", {})
+    return [
+        {**line, "quantity": line["quantity"] - back.get(line["sku_id"], 0)} for line in lines_of(reservation, shops)
+    ]
+
+
+def with_back(reservation: Mapping[str, Any], lines: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """The fields of a reservation of which these lines come back."""
+    back: Mapping[str, int] = reservation.get("back", {})
+    return {f"back.{line['sku_id']}": back.get(line["sku_id"], 0) + line["quantity"] for line in lines}
 
 
 def _part(reservation: Mapping[str, Any] | None, shop_id: str) -> str | None:

@@ -22,8 +22,9 @@ MOVES: Final[Mapping[str, frozenset[Move]]] = {
 """Lines of the timeline that change the state, and by which moves they may."""
 WAITED_BY: Final = (
     *("state", "in_dispute", "pay_by", "ship_by", "late_shipment", "first_sent_at", "auto_confirm_at", "terms"),
-    *("vouchers_until", "redemptions", "parcels.script", "lines.fulfilment", "lines.quantity", "lines.ship_by"),
-    *("line_refunds.line", "line_refunds.quantity"),
+    *("vouchers_until", "redemptions", "parcels.script", "parcels.lines", "lines.fulfilment", "lines.quantity"),
+    *("lines.ship_by", "lines.amount", "lines.freight", "lines.freight_discount"),
+    *("line_refunds.line", "line_refunds.quantity", "refunds.cause", "refunds.amount"),
 )
 """What of an order tells when time moves it."""
 
@@ -64,7 +65,7 @@ def timers(world: World) -> Iterator[Finding]:
 
 def sent(world: World) -> Iterator[Finding]:
     """Every order: no more of a line in its parcels than was bought; of one that was shipped nothing is left to send."""
-    fields = ("lines", "parcels", "shipped_at")
+    fields = ("lines", "parcels", "shipped_at", "line_refunds")
     for order in scan(world.database("orders"), "orders", fields, {"parcels.0": {"$exists": True}}):
         subject = f"order {order['_id']}"
         numbers = [parcel["parcel"] for parcel in order["parcels"]]

@@ -10,6 +10,9 @@ from services.cli.audit.sheet import Sheet
 from services.cli.audit.world import Check, World, batches, by_id, scan
 from services.orders.model.states import State
 
+GAVE_BACK: Final = ("lines", "line_refunds", "refunds", "stock_back")
+"""What of an order tells what of it came back to stock."""
+
 
 def on_hand(world: World) -> Iterator[Finding]:
     """Every SKU: initial + Σ movements = on hand."""
@@ -62,19 +65,18 @@ def available(world: World) -> Iterator[Finding]:
 
 
 def movements(world: World) -> Iterator[Finding]:
-    """Every sold and every returned part of a reservation has its movements, and nothing else moved under an order."""
+    """Every sold part of a reservation has its movements; what came back to stock is what its order says came back, by refunds and by its end;
+    and nothing else moved under an order.
+    """
     catalog, orders = world.database("catalog"), world.database("orders")
-    signs = {stock.SOLD: ("sold",), stock.RETURNED: ("sold", "returned")}
     with Sheet() as sheet:
-        for batch in batches(scan(catalog, "reservations", ("lines", "parts"))):
-            ids = _orders_of(orders, [row["_id"] for row in batch])
+        for batch in batches(scan(catalog, "reservations", ("lines", "parts", "back"))):
+            known = _orders_of(orders, [row["_id"] for row in batch], GAVE_BACK)
             for reservation in batch:
                 for shop_id, part in reservation["parts"].items():
-                    order_id = ids.get((reservation["_id"], shop_id), "no order")
-                    wanted = stock.summed(stock.lines_of(reservation, [shop_id]))
-                    for kind in signs.get(part, ()):
-                        for sku_id, quantity in wanted.items():
-                            sheet.expect(f"{kind}:{order_id}:{sku_id}", quantity if kind == "returned" else -quantity)
+                    if part in (stock.SOLD, stock.RETURNED):
+                        order = known.get((reservation["_id"], shop_id), {"_id": "no order"})
+                        yield _moved(sheet, order, reservation, shop_id)
         for row in scan(catalog, "movements", ("kind", "ref", "movements")):
             if row["kind"] in ("sold", "returned"):
                 for movement in row["movements"]:  # what was sold stands with that of other orders
@@ -83,14 +85,40 @@ def movements(world: World) -> Iterator[Finding]:
         yield from sheet.findings()
 
 
-def _orders_of(orders: Any, checkout_ids: list[str]) -> dict[tuple[str, str], str]:
-    found = scan(orders, "orders", ("checkout_id", "shop_id"), {"checkout_id": {"$in": checkout_ids}})
-    return {(row["checkout_id"], row["shop_id"]): row["_id"] for row in found}
+def _moved(sheet: Sheet, order: Mapping[str, Any], reservation: Mapping[str, Any], shop_id: str) -> Finding:
+    """What must have moved under an order, on the sheet; and whether the reservation knows what came back of it."""
+    lines, units = stock.lines_of(reservation, [shop_id]), gave_back(order)
+    for sku_id, quantity in stock.summed(lines).items():
+        sheet.expect(f"sold:{order['_id']}:{sku_id}", -quantity)
+    back = stock.coming_back({**reservation, "back": {}}, shop_id, units)
+    for sku_id, quantity in stock.summed(back).items():
+        sheet.expect(f"returned:{order['_id']}:{sku_id}", quantity)
+    told = {line["sku_id"]: line["quantity"] for line in back}
+    known = reservation.get("back", {})
+    found = {line["sku_id"]: known[line["sku_id"]] for line in lines if known.get(line["sku_id"])}
+    return compared(f"what came back of order {order['_id']}", told, found)
+
+
+def _orders_of(
+    orders: Any, checkout_ids: list[str], fields: tuple[str, ...] = ()
+) -> dict[tuple[str, str], dict[str, Any]]:
+    found = scan(orders, "orders", ("checkout_id", "shop_id", *fields), {"checkout_id": {"$in": checkout_ids}})
+    return {(row["checkout_id"], row["shop_id"]): row for row in found}
+
+
+def gave_back(order: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What an order says came back to stock: [{sku_id, quantity}], by refunds of lines, by rulings, and when it closed."""
+    rows = [
+        *({"line": row["line"], "quantity": row.get("restocked", 0)} for row in order.get("line_refunds", ())),
+        *(row for refund in order.get("refunds", ()) for row in refund.get("restocked", ())),
+        *order.get("stock_back", ()),
+    ]
+    return [{"sku_id": order["lines"][row["line"] - 1]["sku_id"], "quantity": row["quantity"]} for row in rows]
 
 
 def sold(world: World) -> Iterator[Finding]:
     """Every order: its part of the reservation is where the order is (held, sold, released, returned, failed)."""
-    fields = ("checkout_id", "shop_id", "state", "paid", "close_reason", "shipped_at", "first_sent_at")
+    fields = ("checkout_id", "shop_id", "state", "paid", "close_reason", "shipped_at")
     for batch in batches(scan(world.database("orders"), "orders", fields)):
         ids = [order["checkout_id"] for order in batch]
         reservations = by_id(world.database("catalog"), "reservations", ids, ("parts",))
@@ -109,8 +137,7 @@ def expected_part(order: Mapping[str, Any]) -> str:
         return stock.RELEASED
     if order["close_reason"] == "out_of_stock":
         return stock.FAILED
-    sent = order.get("first_sent_at") or order.get("shipped_at")
-    return stock.SOLD if sent else stock.RETURNED
+    return stock.SOLD if order.get("shipped_at") else stock.RETURNED
 
 
 def owned(world: World) -> Iterator[Finding]:
@@ -137,9 +164,8 @@ def limits(world: World) -> Iterator[Finding]:
     with Sheet() as sheet:
         for row in scan(catalog, "purchases", ("quantity",)):
             sheet.find(row["_id"], row["quantity"])
-        for reservation in scan(catalog, "reservations", ("lines", "parts", "buyer_id")):
-            kept = [shop_id for shop_id, part in reservation["parts"].items() if part in (stock.HELD, stock.SOLD)]
-            for key, quantity in stock.limited(stock.lines_of(reservation, kept)).items():
+        for reservation in scan(catalog, "reservations", ("lines", "parts", "buyer_id", "back")):
+            for key, quantity in stock.limited(_kept(reservation)).items():
                 sheet.expect(stock.purchase_id(key, reservation["buyer_id"]), quantity)
         yield from sheet.findings()
 
@@ -153,11 +179,16 @@ def windows(world: World) -> Iterator[Finding]:
                 yield Wrong(row["_id"], "nothing below 0", {name: row[name] for name in ("taken", "left")})
             yield compared(row["_id"], row["quantity"], row["taken"] + row["left"])
             sheet.find(row["_id"], row["taken"])
-        for reservation in scan(catalog, "reservations", ("lines", "parts")):
-            kept = [shop_id for shop_id, part in reservation["parts"].items() if part in (stock.HELD, stock.SOLD)]
-            for unit, quantity in sale_windows.units_wanted(stock.lines_of(reservation, kept)).items():
+        for reservation in scan(catalog, "reservations", ("lines", "parts", "back")):
+            for unit, quantity in sale_windows.units_wanted(_kept(reservation)).items():
                 sheet.expect(unit, quantity)
         yield from sheet.findings()
+
+
+def _kept(reservation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The lines that are held or were bought, without what came back."""
+    kept = (stock.HELD, stock.SOLD, stock.RETURNED)
+    return stock.kept_of(reservation, [shop_id for shop_id, part in reservation["parts"].items() if part in kept])
 
 
 CHECKS: Final[tuple[Check, ...]] = (

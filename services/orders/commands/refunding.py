@@ -11,11 +11,15 @@ from services.orders.store import Store
 
 
 def refund_line(store: Store, cause: Cause, actor: Actor, asked: Mapping[str, Any]) -> Outcome:
-    """``asked`` {order_id, line (from 1), quantity, amount (minor units, absent: by quantity), reason}.
+    """``asked`` {order_id, line (from 1), quantity, amount (minor units, absent: by quantity), reason, restock (absent: what was not sent)}.
 
-    Answer: {order_id, refund_id, amount, left}. Raises Refusal NOT_FOUND, INVALID_ARGUMENT, WRONG_STATE, CONDITION_UNMET.
+    Answer: {order_id, refund_id, amount, left, restocked}. Raises Refusal NOT_FOUND, INVALID_ARGUMENT, WRONG_STATE, CONDITION_UNMET.
     """
     wanted = (asked["line"], asked["quantity"], asked.get("amount"), asked["reason"])
     return change_order(
-        store, cause, actor, asked["order_id"], lambda found, step: refunding.grant(found, step, *wanted)
+        store,
+        cause,
+        actor,
+        asked["order_id"],
+        lambda found, step: refunding.grant(found, step, *wanted, restock=asked.get("restock")),
     )

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from services.orders.model import presale, scripts, vouchers
+from services.orders.model import parcels, presale, scripts, vouchers
 from services.orders.model.states import Order, State
 
 MOVING: Final = frozenset({State.PAID, State.SHIPPED})
@@ -26,7 +26,7 @@ def next_due(order: Order) -> datetime | None:
     if state == State.PAID and vouchers.is_voucher_order(order):
         return vouchers.due(order)
     moments = [moment for parcel in order.get("parcels", ()) if (moment := scripts.due(parcel)) is not None]
-    if state == State.PAID and "ship_by" in order and not order["late_shipment"]:
+    if state == State.PAID and "ship_by" in order and not order["late_shipment"] and parcels.left(order):
         moments.append(order["ship_by"])
     if state == State.PAID and order["late_shipment"] and not order["in_dispute"] and not order.get("first_sent_at"):
         moments += [moment] if (moment := presale.missed_at(order)) is not None else []

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from services.chassis.decisions import DONE, EARLY, STALE, Change, Decision, Verdict, apply
-from services.orders.model import facts, keys, refunding, vouchers
+from services.orders.model import facts, keys, outstanding, refunding, vouchers
 from services.orders.model.order import changed, close, entry
 from services.orders.model.states import CATALOG, PAYMENTS, Move, Order, State, Step, allowed, target
 
@@ -79,12 +79,12 @@ def _rejected_before(order: Order, payment_id: str) -> bool:
 def _cannot_take(order: Order, amount: int) -> str:
     if not allowed(order, Move.PAY, PAYMENTS):
         return "closed" if order["state"] == State.CLOSED else "already_paid"
-    return "" if amount == order["amount"] else "amount_mismatch"
+    return "" if amount == order["amount"] else facts.MISMATCH
 
 
 def _rejected(order: Order, amount: int, payment_id: str, reason: str, step: Step) -> Decision:
     row = {"payment_id": payment_id, "amount": amount, "reason": reason, "rejected_at": step.at}
-    told = (facts.payment_rejected(order, amount, reason),)
+    told = (facts.payment_rejected(order, payment_id, amount, reason),)
     line = entry("payment_rejected", step, reason)
     return apply(
         changed(order, line, {"rejected": order["rejected"] + amount}, push={"rejected_payments": [row]}, facts=told)
@@ -92,9 +92,10 @@ def _rejected(order: Order, amount: int, payment_id: str, reason: str, step: Ste
 
 
 def refunded(order: Order | None, data: Data, step: Step) -> Decision:
-    """refund.succeeded: a fact beside the state; an open order whose money all went back closes.
+    """refund.succeeded: a fact beside the state. An open order whose money all went back closes, and so does one of which nothing was
+    sent and nothing is left to send.
 
-    Of a paid order the goods are still in the warehouse, so catalog is told; of a shipped one nothing is left to tell.
+    What was not sent is still in the warehouse, so catalog is told; of a shipped order nothing is left to tell.
     """
     if not data["order_id"]:
         return NO_ORDERS_MONEY
@@ -116,10 +117,21 @@ def refunded(order: Order | None, data: Data, step: Step) -> Decision:
         return EARLY
     fields: dict[str, Any] = {"refunded": order["refunded"] + amount}
     fields |= refunding.succeeded(order, data["refund_id"], amount) if cause == refunding.CAUSE else {}
-    if fields["refunded"] >= order["paid"] and allowed(order, Move.REFUND, PAYMENTS):
-        unshipped = order["state"] == State.PAID and not order.get("first_sent_at")
+    is_over = fields["refunded"] >= order["paid"] or outstanding.is_void({**order, **fields})
+    if is_over and allowed(order, Move.REFUND, PAYMENTS):
+        unshipped = order["state"] == State.PAID
         return apply(close(order, Move.REFUND, step, "refunded", tell=unshipped, also=Change(set=fields, push=push)))
-    return apply(changed(order, line, fields, push=push))
+    return apply(_voided(order, line, fields, push["refunds"][0]))
+
+
+def _voided(order: Order, line: Data, fields: Data, row: Data) -> Change:
+    """The refund ``row`` beside the state. Vouchers that no longer count by it are in stock again."""
+    after = {**order, **fields, "refunds": [*order["refunds"], row]}
+    void = outstanding.less(outstanding.units(order), outstanding.units(after))
+    if not void:
+        return changed(order, line, fields, push={"refunds": [row]})
+    told = (facts.goods_returned(order, row["refund_id"], void),)
+    return changed(order, line, fields, push={"refunds": [{**row, "restocked": outstanding.lines(void)}]}, facts=told)
 
 
 # ------------------------------------------------------------------------------------------------------------------ catalog
@@ -172,6 +184,8 @@ def case_closed(order: Order | None, data: Data, step: Step) -> Decision:
     fields = {"in_dispute": in_dispute, "cases": cases}
     if not in_dispute:
         fields["keys"] = keys.without(order, keys.in_dispute(order["shop_id"]))
+    if outstanding.is_void({**order, **fields}):  # its units were given back while the dispute was open
+        return apply(close({**order, "in_dispute": in_dispute}, Move.REFUND, step, "refunded", also=Change(set=fields)))
     return apply(changed(order, line, fields))
 
 

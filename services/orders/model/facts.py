@@ -6,12 +6,17 @@ from typing import Any, Final
 from services.chassis.decisions import Fact
 
 Values = Mapping[str, Any]
+MISMATCH: Final = "amount_mismatch"
+"""Why money is not taken that was paid at a price of before."""
 _SOLD: Final = ("product_id", "sku_id", "name", "quantity", "price", "product_version")
 
 
-def sold_lines(order: Values) -> list[dict[str, Any]]:
-    """The lines as catalog takes or releases them."""
-    return [{name: line[name] for name in _SOLD} for line in order["lines"]]
+def sold_lines(order: Values, units: Mapping[int, int] | None = None) -> list[dict[str, Any]]:
+    """The lines as catalog takes or releases them; of those in ``units`` (line number from 1 → quantity) so many, where it is said."""
+    found = [{name: line[name] for name in _SOLD} for line in order["lines"]]
+    if units is None:
+        return found
+    return [{**found[number - 1], "quantity": quantity} for number, quantity in sorted(units.items())]
 
 
 def paid(order: Values) -> Fact:
@@ -28,9 +33,9 @@ def paid(order: Values) -> Fact:
     )
 
 
-def closed(order: Values, reason: str, refund: int, *, stock_returns: bool = True) -> Fact:
-    """The order ended. ``refund``: minor units of it still held, which payments gives back. Without ``stock_returns`` it names no
-    lines: nothing of it is in the warehouse or reserved.
+def closed(order: Values, reason: str, refund: int, units: Mapping[int, int] | None = None) -> Fact:
+    """The order ended. ``refund``: minor units of it still held, which payments gives back. ``units`` (line → quantity): what comes back to
+    the warehouse; None: all that was reserved.
     """
     return Fact(
         "jishi.orders.order.closed.v1",
@@ -38,7 +43,7 @@ def closed(order: Values, reason: str, refund: int, *, stock_returns: bool = Tru
             "order_id": order["_id"],
             "checkout_id": order["checkout_id"],
             "shop_id": order["shop_id"],
-            "lines": sold_lines(order) if stock_returns else [],
+            "lines": sold_lines(order, units),
             "reason": reason,
             "was_paid": order["paid"] > 0,
             "amount": refund,
@@ -84,12 +89,11 @@ def completed(order: Values, by: str) -> Fact:
     )
 
 
-def payment_rejected(order: Values, amount: int, reason: str) -> Fact:
-    """Money came that the order cannot take: it must go back."""
-    return Fact(
-        "jishi.orders.order.payment_rejected.v1",
-        {"order_id": order["_id"], "checkout_id": order["checkout_id"], "amount": amount, "reason": reason},
-    )
+def payment_rejected(order: Values, payment_id: str, amount: int, reason: str) -> Fact:
+    """Money came that the order cannot take: it must go back. Where it was not the price of now, that is told with it."""
+    told = {"order_id": order["_id"], "checkout_id": order["checkout_id"], "amount": amount, "reason": reason}
+    now = {"due": order["amount"], "revision": order.get("price_revision", 0)} if reason == MISMATCH else {}
+    return Fact("jishi.orders.order.payment_rejected.v1", {**told, "payment_id": payment_id, **now})
 
 
 def repriced(order: Values, previous: int) -> Fact:
@@ -104,3 +108,12 @@ def refund_granted(order: Values, grant: Values) -> Fact:
     told = {"order_id": order["_id"], "checkout_id": order["checkout_id"], "shop_id": order["shop_id"]}
     names = ("refund_id", "line", "quantity", "amount")
     return Fact("jishi.orders.order.refund_granted.v1", {**told, **{name: grant[name] for name in names}})
+
+
+def goods_returned(order: Values, return_id: str, units: Mapping[int, int]) -> Fact:
+    """Units (line → quantity) came back to stock with the refund ``return_id``."""
+    told = {"order_id": order["_id"], "checkout_id": order["checkout_id"], "shop_id": order["shop_id"]}
+    return Fact(
+        "jishi.orders.order.goods_returned.v1",
+        {**told, "return_id": return_id, "lines": sold_lines(order, units)},
+    )

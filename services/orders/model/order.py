@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from services.chassis.decisions import KEEP, Change, Fact, Keep
 from services.chassis.errors import Refusal, wrong_state
-from services.orders.model import facts, parcels, presale, reasons, scripts, tracking, vouchers
+from services.orders.model import facts, outstanding, parcels, presale, reasons, scripts, tracking, vouchers
 from services.orders.model.deadlines import MOVING, confirm_at, next_due
 from services.orders.model.states import TIMER, Move, Order, State, Step, allowed, target
 
@@ -33,17 +33,21 @@ def changed(
     line: Mapping[str, Any],
     fields: Mapping[str, Any],
     *,
+    then: Mapping[str, Any] | None = None,
     push: Mapping[str, list[Any]] = NOTHING.push,
     facts: tuple[Fact, ...] = (),
     answer: Any = None,
 ) -> Change:
-    """A change of ``fields`` that leaves ``line`` in the timeline, and the timer set to what the order waits for then."""
+    """A change of ``fields`` that leaves ``line`` (and ``then`` what follows from it) in the timeline, and the timer set to what the
+    order waits for then.
+    """
     kept, added = dict(fields), {name: list(items) for name, items in push.items()}
-    told = order["timeline"]
-    if len(told) < TIMELINE_KEPT:
-        added["timeline"] = [dict(line)]
+    told, new = order["timeline"], [dict(line), *([dict(then)] if then else [])]
+    room = TIMELINE_KEPT - len(new)
+    if len(told) <= room:
+        added["timeline"] = new
     else:
-        kept["timeline"] = [told[0], *told[2 - TIMELINE_KEPT :], dict(line)]
+        kept["timeline"] = [told[0], *told[1 - room :], *new]
     after = {**fields, **{name: [*order.get(name, ()), *items] for name, items in push.items()}}
     return Change(set=kept, push=added, facts=facts, due=moved(order, after), answer=answer)
 
@@ -89,18 +93,21 @@ def close(
     stock_returns: bool = True,
     also: Change = NOTHING,
 ) -> Change:
-    """To closed by ``move``, telling (``tell``) payments what is still held and catalog what comes back.
+    """To closed by ``move``, telling (``tell``) payments what is still held and catalog what comes back: of a paid order what the buyer was
+    still to get.
 
     ``also`` holds what else the same cause sets and pushes. Raises Refusal WRONG_STATE.
     """
+    back = outstanding.units(order) if stock_returns else {}
     fields = {
         "state": target(order, move, step.actor).value,
         "closed_at": step.at,
         "close_reason": reason,
+        **({"stock_back": outstanding.lines(back)} if back and order["paid"] else {}),
         **also.set,
     }
     after = {**order, **fields}
-    told = (facts.closed(after, reason, held(after), stock_returns=stock_returns),) if tell else ()
+    told = (facts.closed(after, reason, held(after), back if order["paid"] else None),) if tell else ()
     return changed(order, entry("closed", step, note or reason), fields, push=also.push, facts=told)
 
 
@@ -129,15 +136,17 @@ def ship(order: Order, step: Step, asked: Mapping[str, Any], most: int = 1, *, s
     answer = {"order_id": order["_id"], "state": order["state"], "parcel": parcel["parcel"]}
     if parcels.left({**order, **fields}):
         return changed(order, entry("sent", step, told), fields, answer=answer)
-    fields |= {
-        "state": state.value,
-        "shipped_at": step.at,
-        "late_shipment": order["late_shipment"] or step.at > order["ship_by"],
-    }
-    fields["auto_confirm_at"] = confirm_at({**order, **fields})
+    fields |= shipped({**order, **fields}, state, step)
     sent = (facts.shipped({**order, **fields}, parcel),)
     answer |= {name: fields[name] for name in ("state", "shipped_at", "auto_confirm_at")}
     return changed(order, entry("shipped", step, told), fields, facts=sent, answer=answer)
+
+
+def shipped(order: Order, state: State, step: Step) -> dict[str, Any]:
+    """The fields of an order of which nothing is left to send."""
+    late = order["late_shipment"] or step.at > order["ship_by"]
+    fields: dict[str, Any] = {"state": state.value, "shipped_at": step.at, "late_shipment": late}
+    return {**fields, "auto_confirm_at": confirm_at({**order, **fields})}
 
 
 def correct(order: Order, step: Step, number: int, asked: Mapping[str, Any], *, sandbox: bool = False) -> Change:

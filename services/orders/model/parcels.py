@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.chassis.errors import Refusal, Violation, invalid
+from services.chassis.errors import Refusal, Violation, invalid, wrong_state
 from services.orders.model import delivery, scripts
 from services.orders.model.states import Order, Step
 
@@ -20,8 +20,13 @@ def all_of(order: Order) -> list[Parcel]:
 
 
 def left(order: Order) -> dict[int, int]:
-    """Line number (from 1) → units that were not sent yet; lines of which all was sent are not in it."""
+    """Line number (from 1) → units that are still to be sent: neither sent nor given back. Lines without are not in it.
+
+    What is given back of a line is first what was not sent.
+    """
     open_units = {number: line["quantity"] for number, line in enumerate(order["lines"], 1)}
+    for row in order.get("line_refunds", ()):
+        open_units[row["line"]] -= row["quantity"]
     for parcel in all_of(order):
         for line in parcel["lines"]:
             open_units[line["line"]] -= line["quantity"]
@@ -35,6 +40,8 @@ def packed(order: Order, step: Step, asked: Mapping[str, Any], most: int, *, san
     Refusal INVALID_ARGUMENT naming the field.
     """
     before = all_of(order)
+    if not left(order):
+        raise wrong_state("order", str(order["_id"]), "given back", "one of which something is left to send")
     if len(before) >= most:
         raise invalid("lines", f"an order has at most {most} parcels; send all that is left in the last one")
     lines = _lines(left(order), asked.get("lines", ()))

@@ -1,8 +1,11 @@
 """What a merchant gives back for a line of an order without a dispute (部分退款).
 
 The order remembers each grant; what was granted of a line, and of the order with what rulings gave back, never passes what was paid. Payments gives
-the money back when it hears of the grant, and tells when the buyer has it. Stock is not touched: what came back to the warehouse the
-merchant adds to it.
+the money back when it hears of the grant, and tells when the buyer has it.
+
+Units that are given back are first those that were not sent: they are no longer to be sent, and in stock again unless the merchant says
+otherwise. Of those that were sent the merchant says whether they came back. Where nothing is left to send the order is shipped, if
+something of it was sent; else it closes when the money is back (``outstanding.is_void``).
 """
 
 from collections.abc import Mapping
@@ -11,9 +14,9 @@ from typing import Any, Final
 
 from services.chassis.decisions import Change
 from services.chassis.errors import Refusal, invalid, wrong_state
-from services.orders.model import facts
-from services.orders.model.order import changed, entry
-from services.orders.model.states import Order, State, Step
+from services.orders.model import facts, outstanding, parcels
+from services.orders.model.order import changed, entry, shipped
+from services.orders.model.states import Move, Order, State, Step, target
 
 Grant = Mapping[str, Any]
 STATES: Final = (State.PAID, State.SHIPPED, State.COMPLETED)
@@ -24,12 +27,59 @@ CAUSE: Final = "merchant"
 """The cause of such refunds as payments tells it."""
 
 
-def grant(order: Order, step: Step, number: int, quantity: int, amount: int | None, reason: str) -> Change:
+def grant(
+    order: Order,
+    step: Step,
+    number: int,
+    quantity: int,
+    amount: int | None,
+    reason: str,
+    *,
+    restock: bool | None = None,
+) -> Change:
     """Give back ``amount`` (minor units), or the share of ``quantity`` units, of line ``number`` (from 1).
 
-    Raises Refusal INVALID_ARGUMENT naming the field, WRONG_STATE, CONDITION_UNMET (in dispute, or refunded too often).
+    ``restock``: whether the units are in stock again; None: those that were not sent. Raises Refusal INVALID_ARGUMENT naming the field,
+    WRONG_STATE, CONDITION_UNMET (in dispute, or refunded too often).
     """
     _check(order, number, reason)
+    amount, left = _amount(order, number, quantity, amount)
+    if restock and not quantity:
+        raise invalid("restock", "say the quantity that came back")
+    row = {
+        "refund_id": f"rf-{order['_id']}-m{len(grants(order)) + 1}",
+        "line": number,
+        "quantity": quantity,
+        "amount": amount,
+        "reason": reason.strip(),
+        "state": "pending",
+    }
+    after = {**order, "line_refunds": [*grants(order), row]}
+    unsent = outstanding.less(outstanding.units(order), outstanding.units(after)).get(number, 0)
+    row["restocked"] = unsent if restock is None else quantity * restock
+    note = f"{amount} of line {number}" + (f": {row['reason']}" if row["reason"] else "")
+    change = _granted(order, after, step, row, note)
+    answer = {name: row[name] for name in ("refund_id", "amount", "restocked")}
+    return replace(change, answer={"order_id": order["_id"], **answer, "left": left - amount})
+
+
+def _granted(order: Order, after: Order, step: Step, row: Grant, note: str) -> Change:
+    """The grant written down and told; with it the order is shipped where only what is given back was left to send."""
+    told = [facts.refund_granted(order, row)]
+    if row["restocked"]:
+        told.append(facts.goods_returned(order, row["refund_id"], {row["line"]: row["restocked"]}))
+    fields: dict[str, Any] = {}
+    then = None
+    if order["state"] == State.PAID and order.get("parcels") and not parcels.left(after):
+        fields = shipped(after, target(order, Move.SHIP, step.actor), step)
+        then = entry("shipped", step, "the rest was given back")
+        told.append(facts.shipped({**after, **fields}, order["parcels"][-1]))
+    push = {"line_refunds": [dict(row)]}
+    return changed(order, entry("refund_granted", step, note), fields, then=then, push=push, facts=tuple(told))
+
+
+def _amount(order: Order, number: int, quantity: int, amount: int | None) -> tuple[int, int]:
+    """(What goes back, what could), in minor units. Raises Refusal INVALID_ARGUMENT."""
     line, granted = order["lines"][number - 1], grants(order)
     of_line = [each for each in granted if each["line"] == number]
     units = line["quantity"] - sum(each["quantity"] for each in of_line)
@@ -43,19 +93,7 @@ def grant(order: Order, step: Step, number: int, quantity: int, amount: int | No
         amount = min(left, max(0, line["amount"] - given) * quantity // units)
     if not 0 < amount <= left:
         raise invalid("amount", f"must be 1 to {left}, what is left of this line and of the order")
-    row = {
-        "refund_id": f"rf-{order['_id']}-m{len(granted) + 1}",
-        "line": number,
-        "quantity": quantity,
-        "amount": amount,
-        "reason": reason.strip(),
-        "state": "pending",
-    }
-    told = facts.refund_granted(order, row)
-    note = f"{amount} of line {number}" + (f": {row['reason']}" if row["reason"] else "")
-    change = changed(order, entry("refund_granted", step, note), {}, push={"line_refunds": [row]}, facts=(told,))
-    answer = {"order_id": order["_id"], "refund_id": row["refund_id"], "amount": amount, "left": left - amount}
-    return replace(change, answer=answer)
+    return amount, left
 
 
 def _check(order: Order, number: int, reason: str) -> None:

@@ -112,7 +112,7 @@ TABLE: Final = (
     _row(State.PAID, Move.CANCEL, State.CLOSED, "buyer", "merchant", in_dispute=False),
     _row(State.PAID, Move.RUN_OUT, State.CLOSED, "catalog"),
     _row(State.PAID, Move.MISS, State.CLOSED, "timer", in_dispute=False),
-    _row(State.PAID, Move.REFUND, State.CLOSED, "payments"),
+    _row(State.PAID, Move.REFUND, State.CLOSED, "payments", "disputes"),
     _row(State.PAID, Move.SHIP, State.SHIPPED, "merchant"),
     _row(State.PAID, Move.USED, State.COMPLETED, "timer", in_dispute=False),
     _row(State.PAID, Move.LAPSE, State.CLOSED, "timer", in_dispute=False),

@@ -77,16 +77,42 @@ def redemption(order: Order, voucher: int) -> Mapping[str, Any] | None:
 
 
 def refunded(order: Order) -> set[int]:
-    """The vouchers that no longer count because the merchant gave back so many units of their line: of those that were not redeemed the last."""
+    """The vouchers that no longer count because their money was given back: of those that were not redeemed the last.
+
+    The merchant says how many of a line; of what rulings gave back it is as many as the money covers whole.
+    """
     units_back: dict[int, int] = {}
     for row in order.get("line_refunds", ()):
         units_back[row["line"]] = units_back.get(row["line"], 0) + row["quantity"]
+    ruled = sum(row["amount"] for row in order.get("refunds", ()) if row["cause"] == "dispute")
     found: set[int] = set()
     for voucher in range(units(order), 0, -1):
         line = line_of(order, voucher)
-        if units_back.get(line, 0) > 0 and redemption(order, voucher) is None:
+        if redemption(order, voucher) is not None:
+            continue
+        if units_back.get(line, 0) > 0:
             units_back[line] -= 1
             found.add(voucher)
+        elif 0 < (worth := _worth(order["lines"][line - 1])) <= ruled:
+            ruled -= worth
+            found.add(voucher)
+    return found
+
+
+def _worth(line: Mapping[str, Any]) -> int:
+    """Minor units that were paid for one voucher of a line."""
+    paid: int = line["amount"] + line["freight"] - line.get("freight_discount", 0)
+    return paid // int(line["quantity"])
+
+
+def left(order: Order) -> dict[int, int]:
+    """Line number (from 1) → vouchers that can still be redeemed; lines without are not in it."""
+    found: dict[int, int] = {}
+    void = refunded(order)
+    for voucher in range(1, units(order) + 1):
+        if voucher not in void and redemption(order, voucher) is None:
+            line = line_of(order, voucher)
+            found[line] = found.get(line, 0) + 1
     return found
 
 

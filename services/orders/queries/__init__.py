@@ -8,7 +8,7 @@ from services.chassis import clock, policy
 from services.chassis.errors import Refusal, invalid, not_found, wrong_state
 from services.chassis.mongo import Document
 from services.orders.model import checkout as checkouts
-from services.orders.model import parcels, pricing, search
+from services.orders.model import outstanding, parcels, pricing, search
 from services.orders.model.search import Search
 from services.orders.model.states import PLATFORM, Actor, CheckoutState, State, sees, wechat_status
 from services.orders.queries import listing
@@ -36,6 +36,7 @@ def order(store: Store, actor: Actor, order_id: str) -> View:
 def view(found: Document, actor: Actor) -> View:
     """An order as ``actor`` is told it: the merchant knows the buyer by openid, the buyer not the commission."""
     back, state = gone_back(found)
+    open_units = outstanding.units(found)
     told = {
         **found,
         "order_id": found["_id"],
@@ -44,6 +45,7 @@ def view(found: Document, actor: Actor) -> View:
         "refund_state": state,
         "timeline": found.get("timeline", []),
         "parcels": parcels.all_of(found),
+        "lines": [{**line, "outstanding": open_units.get(number, 0)} for number, line in enumerate(found["lines"], 1)],
         "partly_shipped": found["state"] == State.PAID and bool(found.get("parcels")),
     }
     if actor.kind == "merchant":

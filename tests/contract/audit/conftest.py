@@ -86,6 +86,7 @@ class Standing:
         house.ship(self.shipped["_id"], "s1")
         (dinner,) = house.sell("s1", "晚餐", (700, 5), fulfilment="voucher")
         house.redeem(house.paid("b10", (dinner, 2)), 1)
+        house.give_back(house.paid("b11", (book, 2)), 1)
         house.settle()
         house.pass_time(minutes=2)  # what looks after orders being placed has its turn now, not while tests look
         house.settle()

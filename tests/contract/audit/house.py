@@ -33,6 +33,7 @@ from services.disputes.model import Party
 from services.disputes.store import Store as DisputesStore
 from services.orders import commands as orders
 from services.orders import queries
+from services.orders.commands.refunding import refund_line
 from services.orders.commands.vouchers import redeem
 from services.orders.model.states import Known
 from services.orders.model.vouchers import text
@@ -210,9 +211,18 @@ class House:
         call = bulk.Bulk(self.catalog, self.cause(), shop_id)
         bulk.update_stock(call, [StockItem(SkuRef(sku_id), f"r{self._causes}", delta)])
 
-    def ship(self, order_id: str, shop_id: str) -> None:
+    def ship(self, order_id: str, shop_id: str, quantity: int = 0) -> None:
+        """All of it, or so many of its first line."""
         parcel = {"need_delivery": False, "delivery_company": "", "delivery_track_no": "", "is_others": False}
-        orders.ship(self.orders, self.cause(), Known("merchant", shop_id, shop_id), order_id, parcel)
+        lines = [{"line": 1, "quantity": quantity}] if quantity else []
+        merchant = Known("merchant", shop_id, shop_id)
+        orders.ship(self.orders, self.cause(), merchant, order_id, {**parcel, "lines": lines})
+
+    def give_back(self, order: Document, quantity: int, restock: bool | None = None) -> None:
+        """The merchant gives units of the first line back."""
+        asked = {"order_id": order["_id"], "line": 1, "quantity": quantity, "reason": "", "restock": restock}
+        refund_line(self.orders, self.cause(), Known("merchant", order["shop_id"], order["shop_id"]), asked)
+        self.settle()
 
     def redeem(self, order: Document, voucher: int) -> None:
         """The shop scans a voucher."""

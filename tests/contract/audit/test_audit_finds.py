@@ -40,6 +40,13 @@ CHANGES = [
     ("stock.reserved", "catalog.stock", {}, {"$inc": {"reserved": 1, "available": -1}}),
     ("stock.available", "catalog.stock", {}, {"$inc": {"available": 1}}),
     ("stock.movements", "catalog.movements", {"kind": "sold"}, {"$set": {"movements.0.ref": "another order"}}),
+    ("stock.movements", "catalog.movements", {"kind": "returned"}, {"$set": {"ref": "another order"}}),
+    (
+        "stock.movements",
+        "orders.orders",
+        {"line_refunds.0": {"$exists": True}},
+        {"$set": {"line_refunds.0.restocked": 0}},
+    ),
     (
         "stock.sold",
         "orders.orders",

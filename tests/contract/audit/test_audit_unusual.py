@@ -46,6 +46,52 @@ def test_a_presale_that_is_missed_goes_back_by_itself(shop):
     assert shop.orders.order(disputed["_id"])["state"] == "paid", "a case decides about it"
 
 
+def test_units_come_back_once_whatever_becomes_of_their_order(shop):
+    (cup,) = shop.sell("s1", "杯", (1000, 20), buy_limit=9)
+    (lamp,) = shop.sell("s1", "灯", (800, 9))
+    shop.cheapen("s1", lamp, 500, 6)
+
+    def stock():
+        return shop.catalog.stock.find_one({"_id": cup[1]})["available"]
+
+    cancelled = shop.paid("b1", (cup, 3))
+    shop.give_back(cancelled, 1)
+    shop.give_back(cancelled, 1, restock=False)
+    assert stock() == 18
+    shop.cancel(cancelled)
+    assert stock() == 19, "one was broken in the warehouse"
+    rest = shop.paid("b2", (cup, 3))
+    shop.ship(rest["_id"], "s1", 2)
+    shop.give_back(rest, 1)
+    assert shop.orders.order(rest["_id"])["state"] == "shipped"
+    shop.give_back(rest, 1, restock=True)
+    assert stock() == 18
+    nothing = shop.paid("b3", (cup, 2), (lamp, 1))
+    shop.give_back(nothing, 2)
+    shop.cancel(nothing)
+    partly = shop.paid("b4", (lamp, 3))
+    shop.ship(partly["_id"], "s1", 1)
+    shop.accept(partly, shop.open_case(partly, 1500))
+    assert shop.orders.order(partly["_id"])["state"] == "closed"
+    assert shop.catalog.stock.find_one({"_id": lamp[1]})["available"] == 8
+    void = shop.paid("b5", (cup, 1))
+    shop.give_back(void, 1)
+    assert (shop.orders.order(void["_id"])["state"], stock()) == ("closed", 18)
+
+
+def test_vouchers_that_a_ruling_gave_back(shop):
+    (dinner,) = shop.sell("s1", "晚餐", (700, 5), fulfilment="voucher")
+    order = shop.paid("b1", (dinner, 3))
+    shop.redeem(order, 3)
+    case_id = shop.open_case(order, 1000)
+    shop.rule(order, case_id, 750, "merchant")
+    shop.pass_time(days=20)
+    assert shop.catalog.stock.find_one({"_id": dinner[1]})["available"] == 3
+    shop.redeem(order, 1)
+    shop.pass_time(hours=1)
+    assert shop.orders.order(order["_id"])["state"] == "completed"
+
+
 def test_a_late_payment_is_sent_back(shop):
     checkout_id, _ = shop.place("b1", (shop.tea, 1))
     success = shop.attempt(checkout_id, "b1")

@@ -256,6 +256,10 @@ class House:
         }
         return self.hear("jishi.orders.order.closed.v1", data, number=number)
 
+    def returned(self, *lines, return_id="rf-o1-m1", checkout="c1", order="o1", shop=SHOP, number=None):
+        data = {"order_id": order, "checkout_id": checkout, "shop_id": shop, "return_id": return_id}
+        return self.hear("jishi.orders.order.goods_returned.v1", {**data, "lines": list(lines)}, number=number)
+
     def told(self, collection="chunks"):
         """The events that wait to be sent."""
         return [event for row in self.database[collection].find({}) for event in row.get("outbox", ())]
@@ -277,11 +281,12 @@ class House:
         for reservation in self.store.reservations.find({}):
             for line in reservation["lines"]:
                 part, kind = reservation["parts"].get(line["shop_id"]), line.get("window", {}).get("kind")
+                back = reservation.get("back", {}).get(line["sku_id"], 0)
                 if part == "held" and kind != "presale":
                     held[line["sku_id"]] = held.get(line["sku_id"], 0) + line["quantity"]
-                if kind and part in ("held", "sold"):
+                if kind and part in ("held", "sold", "returned"):
                     unit = f"{line['window_id']}:{line['sku_id']}"
-                    taken[unit] = taken.get(unit, 0) + line["quantity"]
+                    taken[unit] = taken.get(unit, 0) + line["quantity"] - back
         for row in self.store.stock.find({}):
             identity = row["_id"]
             assert row["initial"] + moved.get(identity, 0) == row["on_hand"], identity

@@ -106,6 +106,37 @@ def test_a_cancelled_order_returns_what_was_sold_even_when_told_before_the_payme
     assert house.sound()
 
 
+def test_units_of_a_sold_order_come_back_once_for_each_refund_and_its_end_brings_the_rest(house):
+    house.upsert(product(buy_limit=5))
+    house.reserve(house.line(3))
+    assert house.returned(house.line(1)) is Result.EARLY, "not sold yet"
+    house.paid(house.line(3))
+    house.intake.sweep()
+    assert house.stock()[0] == (8, 0)
+    assert house.returned(house.line(1), number=77) is Result.DONE, "the same refund"
+    assert house.returned(house.line(1), return_id="rf-o1-m2") is Result.APPLIED
+    assert house.stock()[0] == (9, 0)
+    assert [row["quantity"] for row in house.store.purchases.find({})] == [1]
+    house.closed(house.line(1), was_paid=True)
+    assert (house.stock()[0], house.store.reservations.find_one({"_id": "c1"})["parts"]) == (
+        (10, 0),
+        {SHOP: "returned"},
+    )
+    assert house.returned(house.line(2), return_id="rf-o1-m3") is Result.APPLIED
+    assert house.stock()[0] == (10, 0), "never more than was sold"
+    assert [row["quantity"] for row in house.store.purchases.find({})] == [0]
+    assert house.sound()
+
+
+def test_an_order_that_ends_returns_only_what_it_says(house):
+    house.upsert(product())
+    house.reserve(house.line(4), house.line(2, number=1))
+    house.paid(house.line(4), house.line(2, number=1))
+    house.closed(house.line(1), was_paid=True)
+    assert house.stock() == [(7, 0), (8, 0)]
+    assert house.sound()
+
+
 def test_each_shop_of_a_checkout_ends_for_itself(house):
     house.upsert(product())
     house.upsert(product("q"), shop=OTHER)

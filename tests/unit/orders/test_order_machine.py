@@ -10,7 +10,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from services.chassis.decisions import KEEP, Verdict
 from services.chassis.errors import Refusal
-from services.orders.model import deadlines, events, parcels, redeeming, states, tracking, vouchers
+from services.orders.model import (
+    deadlines,
+    events,
+    outstanding,
+    parcels,
+    redeeming,
+    refunding,
+    states,
+    tracking,
+    vouchers,
+)
 from services.orders.model import order as orders
 from services.orders.model.states import CATALOG, DISPUTES, PAYMENTS, TABLE, TIMER, Known, Move, State, Step
 from tests.examples import examples
@@ -116,6 +126,34 @@ class OrderMachine(RuleBasedStateMachine):
         assert decision.verdict is Verdict.APPLY
         if held and amount == held and cause in events.OF_THE_PAYMENT and self.order["state"] != State.COMPLETED:
             assert self.order["state"] == State.CLOSED
+
+    @rule(
+        quantity=st.integers(0, 2),
+        amount=st.none() | st.integers(1, 3000),
+        restock=st.sampled_from([None, None, True, False]),
+    )
+    def merchant_gives_back(self, quantity, amount, restock):
+        """What is given back is not to be sent any more; an order of which the rest is given back is shipped."""
+        before = self.order
+        try:
+            change = refunding.grant(before, Step(self.now, MERCHANT), 1, quantity, amount, "", restock=restock)
+        except Refusal:
+            return
+        self.write(change)
+        gone = sum(outstanding.units(before).values()) - sum(outstanding.units(self.order).values())
+        assert 0 <= gone <= quantity
+        assert change.answer["restocked"] == {None: gone, True: quantity, False: 0}[restock]
+        if before["state"] == State.PAID and before.get("parcels"):
+            assert (self.order["state"] == State.SHIPPED) is (not parcels.left(self.order))
+
+    @precondition(lambda self: hasattr(self, "order") and self.order.get("line_refunds"))
+    @rule()
+    def a_granted_refund_arrives(self):
+        waiting = [row for row in self.order["line_refunds"] if row["state"] == "pending"]
+        for row in waiting[:1]:
+            amount = min(row["amount"], orders.held(self.order))
+            self.hear(events.refunded, refund(self.order, row["refund_id"], amount, "merchant"), PAYMENTS)
+            assert not outstanding.is_void(self.order), "of an order that is over the rest goes back"
 
     @rule()
     def refund_before_its_payment_waits(self):
@@ -269,6 +307,8 @@ class OrderMachine(RuleBasedStateMachine):
     def each_end_is_told_once(self):
         told = [fact.type.split(".")[3] for fact in getattr(self, "facts", ())]
         assert all(told.count(name) <= 1 for name in ("paid", "shipped", "completed", "closed"))
+        returned = [fact.data["return_id"] for fact in self.facts if fact.type.endswith("goods_returned.v1")]
+        assert len(returned) == len(set(returned))
         assert not {"completed", "closed"} <= set(told)
 
     @invariant()
@@ -286,6 +326,22 @@ class OrderMachine(RuleBasedStateMachine):
             assert order["paid"] == 0
         if order["state"] in (State.PAID, State.SHIPPED):
             assert orders.held(order) > 0
+
+    @invariant()
+    def no_unit_comes_back_twice(self):
+        """What came back, and what was sent or redeemed, is never more than was bought; what an order says came back it has told."""
+        if not hasattr(self, "order"):
+            return
+        order, told = self.order, 0
+        for fact in self.facts:
+            is_end = fact.type == "jishi.orders.order.closed.v1" and fact.data["was_paid"]
+            if is_end or fact.type == "jishi.orders.order.goods_returned.v1":
+                told += sum(line["quantity"] for line in fact.data["lines"])
+        rows = [row for back in order["refunds"] for row in back.get("restocked", ())] + order.get("stock_back", [])
+        by_hand = sum(row["restocked"] for row in order.get("line_refunds", ()))
+        assert (
+            told == by_hand + sum(row["quantity"] for row in rows) <= sum(line["quantity"] for line in order["lines"])
+        )
 
     @invariant()
     def a_paid_order_that_closes_gives_everything_back(self):

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from services.chassis.commit import Cause
 from services.chassis.errors import Refusal
 from services.orders.commands.refunding import refund_line
-from services.orders.model import events, refunding
-from services.orders.model.states import PAYMENTS, Known, Step
+from services.orders.model import deadlines, events, outstanding, parcels, refunding
+from services.orders.model import order as orders
+from services.orders.model.states import DISPUTES, PAYMENTS, Known, Step
 from tests.unit.orders import making
 from tests.unit.orders.house import House
 
@@ -76,6 +77,7 @@ def test_units_are_worth_their_share_and_the_last_ones_what_is_left():
         "refund_id": f"rf-{order['_id']}-m1",
         "amount": 1000,
         "left": 2500,
+        "restocked": 1,
     }
     assert first.facts[0].data["quantity"] == 1
     order = making.after(order, first)
@@ -99,6 +101,115 @@ def test_an_order_that_was_given_back_in_full_before_it_was_sent_closes():
     order = making.after(order, refunding.grant(order, STEP, 1, 1, None, ""))
     order = back(order, order["line_refunds"][0], 100)
     assert (order["state"], order["close_reason"]) == ("closed", "refunded")
+
+
+def sent(order, *lines, number=1):
+    """``lines`` (line, quantity) left in a parcel; none: all that is left."""
+    asked = {"delivery_company": "003shunfeng", "delivery_track_no": f"SF100{number}", "is_others": False}
+    asked["lines"] = [{"line": line, "quantity": quantity} for line, quantity in lines]
+    return making.after(order, orders.ship(order, STEP, asked, 5))
+
+
+def granted(order, *asked, **more):
+    change = refunding.grant(order, STEP, *asked, "", **more)
+    return making.after(order, change), change
+
+
+def returned(change):
+    """Units that came back to stock by a change, by SKU."""
+    told = [fact.data for fact in change.facts if fact.type == "jishi.orders.order.goods_returned.v1"]
+    return [(data["return_id"][-2:], {line["sku_id"]: line["quantity"] for line in data["lines"]}) for data in told]
+
+
+def kinds(change):
+    return [fact.type.split(".")[3] for fact in change.facts]
+
+
+def test_what_was_not_sent_is_in_stock_again_and_what_was_sent_only_where_the_merchant_says_so():
+    order = sent(paid(), (1, 2))
+    order, change = granted(order, 1, 2, None)
+    assert (change.answer["restocked"], returned(change)) == (1, [("m1", {"s1": 1})])
+    order, change = granted(order, 1, 1, None, restock=True)
+    assert (order["line_refunds"][-1]["restocked"], returned(change)) == (1, [("m2", {"s1": 1})])
+    _, change = granted(order, 2, 1, None, restock=False)
+    assert returned(change) == []
+    assert returned(granted(order, 2, 0, 100)[1]) == []
+    with pytest.raises(Refusal) as caught:
+        granted(order, 2, 0, 100, restock=True)
+    assert caught.value.violations[0].field == "restock"
+
+
+def test_a_unit_that_was_given_back_is_not_left_to_send():
+    order, _ = granted(paid(), 1, 1, None)
+    assert outstanding.units(order) == parcels.left(order) == {1: 2, 2: 2}
+    with pytest.raises(Refusal) as caught:
+        sent(order, (1, 3))
+    assert caught.value.violations[0].field == "lines[0].quantity"
+    order = sent(order)
+    assert (order["state"], order["parcels"][0]["lines"][0]) == ("shipped", {"line": 1, "quantity": 2})
+
+
+def test_giving_back_all_that_was_left_to_send_ships_the_order():
+    order = sent(paid(), (1, 3))
+    order, change = granted(order, 2, 2, None)
+    assert kinds(change) == ["refund_granted", "goods_returned", "shipped"]
+    assert [line["action"] for line in order["timeline"][-2:]] == ["refund_granted", "shipped"]
+    assert (order["state"], order["shipped_at"]) == ("shipped", making.NOW)
+    assert deadlines.next_due(order) == order["auto_confirm_at"] == deadlines.confirm_at(order)
+
+
+def test_an_order_whose_units_are_all_given_back_closes_with_the_freight_once_the_money_is_back():
+    order, _ = granted(paid(), 1, 3, None)
+    order, change = granted(order, 2, 2, 1000)
+    assert (order["state"], change.due) == ("paid", None), "nothing is late that is not to be sent"
+    with pytest.raises(Refusal) as caught:
+        sent(order)
+    assert caught.value.reason == "WRONG_STATE"
+    first, second = order["line_refunds"]
+    order = back(order, first, first["amount"])
+    assert order["state"] == "paid", "more is on its way"
+    data = {
+        "order_id": order["_id"],
+        "refund_id": second["refund_id"],
+        "cause": "merchant",
+        "case_id": "",
+        "amount": 1000,
+    }
+    change = events.refunded(order, data, FROM_PAYMENTS).change
+    order = making.after(order, change)
+    (told,) = change.facts
+    assert (order["state"], order["close_reason"]) == ("closed", "refunded")
+    assert (told.data["amount"], told.data["lines"]) == (order["paid"] - 4000, []), "all units are in stock already"
+
+
+def test_what_closes_in_a_dispute_waits_for_its_end():
+    order, _ = granted(paid(making.reserved(quantity=1, price=1000, freight=300)), 1, 1, None)
+    case = {"case_id": "c1", "kind": "refund_only"}
+    in_dispute = Step(making.NOW, DISPUTES, "e")
+    order = making.after(order, events.case_opened(order, case, in_dispute).change)
+    order = back(order, order["line_refunds"][0], 1000)
+    assert order["state"] == "paid"
+    ended = {**case, "outcome": "withdrawn", "refunded": 0}
+    change = events.case_closed(order, ended, in_dispute).change
+    order = making.after(order, change)
+    assert (order["state"], order["in_dispute"], change.facts[0].data["amount"]) == ("closed", False, 300)
+    assert events.case_closed(order, ended, in_dispute).verdict == "done"
+
+
+def test_a_cancelled_order_returns_only_what_was_not_given_back_before():
+    order, _ = granted(paid(), 1, 2, None, restock=False)
+    change = orders.cancel(order, Step(making.NOW, Known("buyer", making.BUYER)), "")
+    (told,) = change.facts
+    assert {line["sku_id"]: line["quantity"] for line in told.data["lines"]} == {"s1": 1, "s2": 2}
+    assert change.set["stock_back"] == [{"line": 1, "quantity": 1}, {"line": 2, "quantity": 2}]
+
+
+def test_a_partly_sent_order_that_is_given_back_in_full_returns_what_is_in_the_warehouse():
+    order = sent(paid(), (1, 2))
+    data = {"order_id": order["_id"], "refund_id": "r1", "cause": "dispute", "case_id": "c1", "amount": order["paid"]}
+    change = events.refunded(order, data, FROM_PAYMENTS).change
+    assert change.set["state"] == "closed"
+    assert {line["sku_id"]: line["quantity"] for line in change.facts[0].data["lines"]} == {"s1": 1, "s2": 2}
 
 
 @pytest.mark.parametrize(

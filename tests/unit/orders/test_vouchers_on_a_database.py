@@ -171,6 +171,40 @@ def test_a_voucher_that_the_merchant_gave_back_is_void_and_nobody_waits_for_it(h
     assert house.store.order(order_id)["state"] == "completed"
 
 
+def ruled(house, order_id, amount, number=1):
+    """A dispute gave so much back."""
+    data = {"refund_id": f"r{number}", "order_id": order_id, "checkout_id": house.store.order(order_id)["checkout_id"]}
+    told = {**data, "amount": amount, "cause": "dispute", "case_id": f"c{number}"}
+    house.hear("jishi.payments.refund.succeeded.v1", told, number)
+
+
+def states_of(house, order_id):
+    return [each["state"] for each in queries.vouchers(house.store, house.codes, BUYER, order_id)["vouchers"]]
+
+
+def test_a_ruling_voids_as_many_vouchers_as_its_money_covers_those_not_redeemed_first(house):
+    order_id, codes = paid(house, voucher(3))
+    redeem(house, codes[2], "r1")
+    ruled(house, order_id, 1998)
+    assert states_of(house, order_id) == ["valid", "valid", "redeemed"], "not a whole one"
+    ruled(house, order_id, 1999 + 1, number=2)
+    assert states_of(house, order_id) == ["void", "void", "redeemed"]
+    assert refusal(lambda: redeem(house, codes[0], "r2")).info["state"] == "refunded"
+    order = house.store.order(order_id)
+    told = [event["data"] for event in house.events(order) if event["type"].endswith("goods_returned.v1")]
+    assert [(one["return_id"], one["lines"][0]["quantity"]) for one in told] == [("r2", 2)]
+    assert house.later(minutes=31) == 1
+    assert house.store.order(order_id)["state"] == "completed"
+
+
+def test_a_ruling_on_what_was_redeemed_voids_nothing_until_that_is_taken_back(house):
+    order_id, codes = paid(house, voucher(1))
+    redeem(house, codes[0], "r1")
+    ruled(house, order_id, 1000)
+    assert states_of(house, order_id) == ["redeemed"]
+    assert refusal(lambda: redeem(house, codes[0], "r2")).reason == "ALREADY_REDEEMED"
+
+
 def test_a_refund_of_the_last_that_counts_lets_the_order_complete(house):
     order_id, codes = paid(house)
     redeem(house, codes[0], "r1")
