@@ -25,7 +25,7 @@ from services.payments.model import (
 from services.payments.model.plan import Books, Plan
 from services.payments.store import FOLD_BATCH, Store
 from services.payments.store.posting import fold_most, post
-from services.payments.store.terms import settlement_terms
+from services.payments.store.terms import collecting_terms, settlement_terms
 
 Planner = Callable[[Books, Mapping[str, Any]], Plan | Decision]
 Teller = Callable[[Database, Event], Mapping[str, Any]]
@@ -143,7 +143,12 @@ HANDLERS: Final = (
         entity=lambda event: str(event.data["shop_id"]),
     ),
     _on_books("jishi.orders.order.closed.v1", "refund_closed_order", escrow.order_closed),
-    _on_books("jishi.orders.order.payment_rejected.v1", "refund_rejected_share", escrow.payment_rejected),
+    _on_books(
+        "jishi.orders.order.payment_rejected.v1",
+        "refund_rejected_share",
+        escrow.payment_rejected,
+        told=collecting_terms,
+    ),
     _on_books("jishi.orders.order.completed.v1", "settle_order", escrow.order_completed, told=settlement_terms),
     _on_books("jishi.orders.order.refund_granted.v1", "refund_line", granting.granted),
     _on_books("jishi.orders.order.repriced.v1", "follow_price", _follow_price),

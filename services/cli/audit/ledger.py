@@ -10,6 +10,7 @@ from services.cli.audit.sheet import Sheet
 from services.cli.audit.world import Check, World, batches, by_id, scan
 from services.orders.model.states import State
 from services.payments.model import ledger
+from services.payments.model.payable import is_collected
 
 TAKEN: Final = ("paid", "returned")
 """States of an attempt whose money the channel collected."""
@@ -134,15 +135,15 @@ def payables(world: World) -> Iterator[Finding]:
     for payable in scan(world.database("payments"), "payables", ("shares", "amount", "state")):
         subject = f"payable {payable['_id']}"
         total = sum(share["amount"] for share in payable["shares"])
-        lost = [share for share in payable["shares"] if not _accounted(share, payable["state"])]
+        lost = [share for share in payable["shares"] if not _accounted(share)]
         yield compared(subject, payable["amount"], total) or wrong_unless(
             not lost, subject, "every share accounted for", lost
         )
 
 
-def _accounted(share: Mapping[str, Any], state: str) -> bool:
+def _accounted(share: Mapping[str, Any]) -> bool:
     """Whether a share may be as it is. What the platform pays for a case leaves the escrow alone, so the parts may be more."""
-    if state != "paid":
+    if not is_collected(share):
         return bool(share["escrow"] == share["refunded"] == share["settled"] == 0)
     if max(share["escrow"], share["refunded"], share["settled"]) > share["amount"]:
         return False
@@ -152,11 +153,11 @@ def _accounted(share: Mapping[str, Any], state: str) -> bool:
 
 
 def shares(world: World) -> Iterator[Finding]:
-    """Every order: what it took and what it rejected of payments = its collect postings, from one payment."""
+    """Every order: what it took and what it rejected of payments = its collect postings, one for each of them."""
     with Sheet() as amounts, Sheet() as times:
-        for order in scan(world.database("orders"), "orders", ("paid", "rejected", "amount", "payment_id")):
+        for order in scan(world.database("orders"), "orders", ("paid", "rejected", "rejected_payments.payment_id")):
             amounts.expect(order["_id"], order["paid"] + order["rejected"])
-            times.expect(order["_id"], 1 if order["paid"] or order["rejected"] else 0)
+            times.expect(order["_id"], bool(order["paid"]) + len(order.get("rejected_payments", ())))
         for entry in scan(world.database("payments"), "entries", ("kind", "postings")):
             for posting in entry["postings"] if entry["kind"] == "collect" else ():
                 if posting["kind"] == "order:escrow":

@@ -12,6 +12,7 @@ from services.orders.model.deadlines import next_due
 from services.orders.model.order import TIMELINE_KEPT
 from services.orders.model.states import TABLE, CheckoutState, Move, State
 from services.orders.store.checkouts import BY_ID
+from services.payments.model.payable import is_collected
 
 MOVES: Final[Mapping[str, frozenset[Move]]] = {
     "paid": frozenset({Move.PAY}),
@@ -137,11 +138,12 @@ def payments(world: World) -> Iterator[Finding]:
         known = by_id(world.database("payments"), "payables", ids, ("shares", "state"))
         for order in batch:
             payable = known.get(order["checkout_id"], {"shares": (), "state": "none"})
-            shares = [share["amount"] for share in payable["shares"] if share["order_id"] == order["_id"]]
+            mine = [share for share in payable["shares"] if share["order_id"] == order["_id"]]
+            shares, taken = [share["amount"] for share in mine], [is_collected(share) for share in mine]
             subject = f"order {order['_id']}"
             if order["state"] in (State.PAID, State.SHIPPED, State.COMPLETED) or order["paid"]:
-                is_paid = (order["paid"], payable["state"], shares)
-                yield compared(subject, (order["amount"], "paid", [order["amount"]]), is_paid)
+                is_paid = (order["paid"], taken, shares)
+                yield compared(subject, (order["amount"], [True], [order["amount"]]), is_paid)
             else:
                 yield compared(subject, [order["amount"]] if shares else [], shares)
 

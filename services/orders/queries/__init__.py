@@ -161,6 +161,15 @@ def _checkout_view(found: Document, children: Sequence[Document], state: str) ->
     return {**found, **sums, "checkout_id": found["_id"], "state": state, "orders": shown}
 
 
+def _still_paid_for(children: Sequence[Document]) -> list[Document]:
+    """The orders that the next payment is for. Until one has come all of the checkout (what comes for a closed one goes back); then those that
+    still wait for theirs.
+    """
+    has_come = any(child["paid"] or child["rejected"] for child in children)
+    waiting = [child for child in children if child["state"] == State.AWAITING_PAYMENT]
+    return waiting if has_come and waiting else list(children)
+
+
 def payable(store: Store, actor: Actor, checkout_id: str) -> View:
     """What one payment of a checkout pays for, and whether it still may be collected. One read: the orders hold it all.
 
@@ -182,7 +191,7 @@ def payable(store: Store, actor: Actor, checkout_id: str) -> View:
             "amount": child["amount"],
             "revision": child.get("price_revision", 0),
         }
-        for child in children
+        for child in _still_paid_for(children)
     ]
     return {
         "checkout_id": checkout_id,

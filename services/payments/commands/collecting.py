@@ -104,6 +104,7 @@ def _opened(
     if known is not None:
         if commit.recognised(store.payables, known, cause) is not None:
             return Attempted(known, number, replayed=True)
+        repricing.check_in_step(known, told)
         payable.add_attempt(known, attempt, terms.attempts, now)  # refused before the channel hears of it
         repricing.caught_up(known, told)
     attempt = payable.placed(attempt, _place(store, channel, told, attempt))
@@ -132,6 +133,7 @@ def written(
             return Attempted(outcome.document, number, outcome.replayed)
 
     def decide(found: Document) -> Change | None:
+        repricing.check_in_step(found, told)
         change = _added(found, told, payable.add_attempt(found, attempt, terms.attempts, now))
         return change if change is None else replace(change, set={**change.set, **asking})
 

@@ -12,7 +12,7 @@ from services.payments.commands.collecting import Attempted, Channel, Orders, pa
 from services.payments.model import payable, wallet
 from services.payments.model.channel import ChannelRefusedError, Trade, success_of
 from services.payments.model.plan import Books
-from services.payments.model.repricing import followed
+from services.payments.model.repricing import check_in_step, followed
 from services.payments.store import Store
 from services.payments.store.posting import post
 from services.payments.store.wallets import balance, debited, heard
@@ -60,6 +60,7 @@ def _spent(store: Store, cause: Cause, told: Mapping[str, Any], attempt: Mapping
     if before is not None:  # by this very command, a moment ago
         return before
     if known is not None:
+        check_in_step(known, told)
         payable.add_attempt(known, attempt, terms.attempts, now)  # refuses what can take no further attempt
     if balance(store, buyer_id) < attempt["amount"]:
         message = f"there is less than {attempt['amount']} fen in your wallet; top it up or pay another way"

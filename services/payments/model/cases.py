@@ -11,6 +11,7 @@ from services.chassis.decisions import DONE, EARLY, STALE, Change, Decision
 from services.payments.model import ledger, purse, settling, sharing
 from services.payments.model.escrow import place_of, refund_entry, refund_of, returned
 from services.payments.model.ledger import Entry, Posting
+from services.payments.model.payable import is_collected
 from services.payments.model.plan import Books, Document, Plan, Row, Source
 
 
@@ -25,10 +26,8 @@ def needs_shop(payable: Document | None, order_id: str) -> bool:
 def opened(books: Books, data: Mapping[str, Any]) -> Plan | Decision:
     """``disputes.case.opened``: escrow that is still here is held by being here; of a settled order the claim is held."""
     payable, case_id = books.payable, data["case_id"]
-    if payable is None or payable["state"] != "paid":
-        return EARLY
-    index = place_of(payable, data["order_id"])
-    if index is None:
+    index = place_of(payable, data["order_id"]) if payable is not None else None
+    if payable is None or index is None or not is_collected(payable["shares"][index]):
         return EARLY
     if case_id in payable["cases"]:
         return DONE

@@ -1,13 +1,18 @@
 """What becomes of a collected share when its order tells: it settles to the shop, or goes back to the buyer."""
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 from services.chassis import money
 from services.chassis.decisions import DONE, EARLY, STALE, Change, Decision
 from services.payments.model import ledger, settling, sharing
 from services.payments.model.ledger import Entry, Posting
+from services.payments.model.payable import UNPAID, given_up, is_collected
 from services.payments.model.plan import Books, Credit, Document, Plan, Refund, Source
+
+MISMATCH: Final = "amount_mismatch"
+"""Why an order rejects a share that was paid at a price of before: it can still be paid."""
 
 
 def place_of(payable: Document, order_id: str) -> int | None:
@@ -34,8 +39,48 @@ def order_closed(books: Books, data: Mapping[str, Any]) -> Plan | Decision:
 
 
 def payment_rejected(books: Books, data: Mapping[str, Any]) -> Plan | Decision:
-    """``orders.order.payment_rejected``: the order was closed when its money came, so its share goes back."""
-    return _give_back(books, data["order_id"], "rejected")
+    """``orders.order.payment_rejected``: the order was closed when its money came, or costs something else now: its share goes back.
+
+    At another price it can still be paid: the payable is open again for that share, at the price that the order tells.
+    """
+    payable = books.payable
+    index = place_of(payable, data["order_id"]) if payable is not None else None
+    if payable is None or index is None or data.get("reason") != MISMATCH:
+        return _give_back(books, data["order_id"], "rejected")
+    share = payable["shares"][index]
+    if data["payment_id"] in share.get("rejected", ()):
+        return DONE
+    return _reopened(payable, index, data) if is_collected(share) else EARLY
+
+
+def _reopened(payable: Document, index: int, data: Mapping[str, Any]) -> Plan:
+    """The share's money goes back, and it waits for its new price. What else the payment paid for stays paid by it.
+
+    ``data``: ``last_query_before`` (timedelta) where it is known: so long before ``pay_by`` the channel is asked again.
+    """
+    share, paid_by = payable["shares"][index], payable["paid_by"]
+    number, left = len(share.get("rejected", ())) + 1, share["escrow"]
+    refund = refund_of(
+        payable, index, f"rf-{share['order_id']}-p{number}", left, "rejected", sources=(Source("escrow", left),)
+    )
+    entry = refund_entry(refund, (Posting(ledger.escrow(share["order_id"]), -left), Posting(ledger.CLEARING, left)))
+    told = {
+        "amount": data["due"],
+        "revision": data["revision"],
+        "rejected": [*share.get("rejected", ()), data["payment_id"]],
+    }
+    after = {**share, **told, "escrow": 0, "refunded": 0, "state": UNPAID}
+    shares = [
+        after if place == index else {"paid_by": paid_by, **other} if is_collected(other) else other
+        for place, other in enumerate(payable["shares"])
+    ]
+    fields: dict[str, Any] = {"state": "open", "shares": shares}
+    fields["amount"] = payable["amount"] - share["amount"] + data["due"]
+    if not any(is_collected(other) and other.get("paid_by") == paid_by for other in shares):
+        place = next(n for n, one in enumerate(payable["payments"]) if one["payment_id"] == paid_by)
+        fields[f"payments.{place}.state"] = "returned"
+    ask_at = payable["pay_by"] - data.get("last_query_before", timedelta())
+    return Plan(payable=Change(set=fields, due=ask_at), entries=(entry,), refunds=(refund,))
 
 
 def _close_unpaid(books: Books, order_id: str) -> Plan | Decision:
@@ -47,21 +92,20 @@ def _close_unpaid(books: Books, order_id: str) -> Plan | Decision:
     index = place_of(payable, order_id)
     if index is None:
         return STALE
-    if payable["shares"][index]["state"] == "closed":
-        return DONE
+    if payable["shares"][index]["state"] != UNPAID:
+        return DONE if payable["shares"][index]["state"] == "closed" else STALE
     change: dict[str, Any] = {f"shares.{index}.state": "closed"}
     others = [share for share in payable["shares"] if share["order_id"] != order_id]
-    if any(share["state"] != "closed" for share in others):
+    if any(share["state"] == UNPAID for share in others):
         return Plan(payable=Change(set=change))
-    return Plan(payable=Change(set={**change, "state": "closed"}, due=payable["trades_end"]))
+    over = {**given_up({**payable, "shares": others}), **change}
+    return Plan(payable=Change(set={name: over[name] for name in ("state", *change)}, due=payable["trades_end"]))
 
 
 def _give_back(books: Books, order_id: str, cause: str) -> Plan | Decision:
     payable = books.payable
-    if payable is None or payable["state"] != "paid":
-        return EARLY
-    index = place_of(payable, order_id)
-    if index is None:
+    index = place_of(payable, order_id) if payable is not None else None
+    if payable is None or index is None or not is_collected(payable["shares"][index]):
         return EARLY
     share = payable["shares"][index]
     left = share["escrow"]
@@ -103,7 +147,8 @@ def refund_of(
 ) -> Refund:
     """A refund of one share, through the payment that the payable was collected by."""
     share = payable["shares"][index]
-    paid = next(one for one in payable["payments"] if one["payment_id"] == payable["paid_by"])
+    paid_by = share.get("paid_by", payable["paid_by"])
+    paid = next(one for one in payable["payments"] if one["payment_id"] == paid_by)
     return Refund(
         id=number,
         checkout_id=str(payable["_id"]),
@@ -135,10 +180,8 @@ def order_completed(books: Books, data: Mapping[str, Any]) -> Plan | Decision:
     and of what is settled: a refund before settlement gives its part of it back.
     """
     payable, order_id = books.payable, data["order_id"]
-    if payable is None or payable["state"] != "paid":
-        return EARLY
-    index = place_of(payable, order_id)
-    if index is None:
+    index = place_of(payable, order_id) if payable is not None else None
+    if payable is None or index is None or not is_collected(payable["shares"][index]):
         return EARLY
     share = payable["shares"][index]
     if share["state"] != "escrow":

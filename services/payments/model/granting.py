@@ -9,6 +9,7 @@ from services.chassis.decisions import DONE, EARLY, Change, Decision
 from services.payments.model import ledger, purse, settling, sharing
 from services.payments.model.escrow import place_of, refund_entry, refund_of, returned
 from services.payments.model.ledger import Posting
+from services.payments.model.payable import is_collected
 from services.payments.model.plan import Books, Plan, Row, Source
 
 CAUSE = "merchant"
@@ -20,10 +21,8 @@ def granted(books: Books, data: Mapping[str, Any]) -> Plan | Decision:
     Where nothing is left to give the answer is a refund of 0, so that the order does not wait for ever.
     """
     payable = books.payable
-    if payable is None or payable["state"] != "paid":
-        return EARLY
-    index = place_of(payable, data["order_id"])
-    if index is None:
+    index = place_of(payable, data["order_id"]) if payable is not None else None
+    if payable is None or index is None or not is_collected(payable["shares"][index]):
         return EARLY
     share = payable["shares"][index]
     if data["refund_id"] in share.get("grants", ()):

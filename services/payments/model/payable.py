@@ -6,7 +6,8 @@
      shares: [{order_id, shop_id, amount, escrow, refunded, settled, state}], cases: {case_id: {...}},
      payments: [{payment_id, out_trade_no, method, amount, state, …}], trade_nos: [...], transactions: [...]}
 
-Collecting is ``open → paid``: one success pays it, and every other success, second or late, goes back in the same write.
+Collecting is ``open → paid``: one success pays it, and every other success, second or late, goes back in the same write. Where an order had
+another price by then, its share goes back and the payable is open again for that share (``escrow.payment_rejected``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ from services.payments.model.ledger import Entry, Posting
 from services.payments.model.plan import Document, Plan, Refund, Source
 
 METHODS = ("native", "jsapi", "micropay", "wallet")
+UNPAID = "unpaid"
+"""The state of a share that nothing was collected for."""
 WAITING = "open"
 """The state of an attempt that the channel may still tell something about."""
 REVERSING = "reversing"
@@ -60,7 +63,7 @@ def opened(told: Mapping[str, Any], attempt: Mapping[str, Any], terms: Terms) ->
             "escrow": 0,
             "refunded": 0,
             "settled": 0,
-            "state": "unpaid",
+            "state": UNPAID,
             **({"revision": share["revision"]} if share.get("revision") else {}),
         }
         for share in told["shares"]
@@ -193,15 +196,34 @@ def collect(payable: Document, success: Success, now: datetime) -> Plan | Decisi
         asked = f"{one['amount']} {payable['currency']}"
         message = f"trade {success.out_trade_no} was paid with {success.amount} {success.currency}, not {asked}"
         raise Refusal("CONDITION_UNMET", message)
-    fits = one["state"] != REVERSING and one["amount"] == payable["amount"]
+    fits = one["state"] != REVERSING and one["amount"] == due(payable)
     if payable["state"] == "open" and now <= payable["pay_by"] and fits:
         return _take(payable, index, success, now)
     return _return(payable, index, success, now)
 
 
+def is_collected(share: Mapping[str, Any]) -> bool:
+    """Whether money was taken for a share, wherever it is now."""
+    return share["state"] not in (UNPAID, "closed")
+
+
+def _owed(payable: Document) -> list[int]:
+    """Which shares one payment would pay now. Of what was never collected also those whose order was closed: what comes for them goes back."""
+    states = (UNPAID,) if "paid_by" in payable else (UNPAID, "closed")
+    return [index for index, share in enumerate(payable["shares"]) if share["state"] in states]
+
+
+def due(payable: Document) -> int:
+    """Minor units that one payment would have to bring now."""
+    return sum(payable["shares"][index]["amount"] for index in _owed(payable))
+
+
 def _take(payable: Document, index: int, success: Success, now: datetime) -> Plan:
-    one, checkout = payable["payments"][index], str(payable["_id"])
-    shares = [{**share, "escrow": share["amount"], "state": "escrow"} for share in payable["shares"]]
+    one, checkout, owed = payable["payments"][index], str(payable["_id"]), _owed(payable)
+    after = list(payable["shares"])
+    for number in owed:
+        after[number] = {**after[number], "escrow": after[number]["amount"], "state": "escrow"}
+    shares = [after[number] for number in owed]
     into_escrow = [Posting(ledger.escrow(share["order_id"]), share["amount"]) for share in shares if share["amount"]]
     entry = Entry(
         f"collect:{success.transaction_id}",
@@ -224,7 +246,7 @@ def _take(payable: Document, index: int, success: Success, now: datetime) -> Pla
             "state": "paid",
             "paid_at": now,
             "paid_by": one["payment_id"],
-            "shares": shares,
+            "shares": after,
             **_marked(index, "paid", success, now),
         },
         push={"transactions": [success.transaction_id]},
@@ -267,7 +289,7 @@ def _return(payable: Document, index: int, success: Success, now: datetime) -> P
 def _why_back(payable: Document, one: Mapping[str, Any]) -> str:
     if payable["state"] == "paid":
         return "paid_twice"
-    return "late" if one["amount"] == payable["amount"] else "repriced"
+    return "late" if one["amount"] == due(payable) else "repriced"
 
 
 def _marked(index: int, state: str, success: Success, now: datetime) -> dict[str, Any]:
@@ -286,18 +308,23 @@ def on_timer(payable: Document, now: datetime, wall_ms: int) -> Change | None:
     if payable["state"] == "open" and now <= payable["pay_by"]:
         return Change(set={"next_at": wall_ms}, due=payable["pay_by"] + timedelta(milliseconds=1))
     if payable["state"] == "open":
-        return Change(set={"state": "closed", "closed_at": now}, due=payable["trades_end"])
+        return Change(set={**given_up(payable), "closed_at": now}, due=payable["trades_end"])
     if now >= payable["trades_end"] and waiting(payable):
         return Change(set={"next_at": wall_ms}, due=None)
     return Change(due=payable["trades_end"] if waiting(payable) else None)
 
 
+def given_up(payable: Document) -> dict[str, Any]:
+    """The fields of an open payable that nothing more can be collected for: what was collected of it before stays."""
+    if not any(is_collected(share) for share in payable["shares"]):
+        return {"state": "closed"}
+    return {"state": "paid", **{f"shares.{index}.state": "closed" for index in _owed(payable)}}
+
+
 def void(payable: Document) -> Sequence[str]:
     """Numbers of those among them that ask for another sum than the payable does now: their money would go back."""
     return [
-        one["out_trade_no"]
-        for one in payable["payments"]
-        if one["state"] == WAITING and one["amount"] != payable["amount"]
+        one["out_trade_no"] for one in payable["payments"] if one["state"] == WAITING and one["amount"] != due(payable)
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from services.chassis.decisions import DONE, STALE, Change, Decision
 from services.chassis.errors import Refusal
 from services.payments.model.escrow import place_of
-from services.payments.model.payable import WAITING
+from services.payments.model.payable import UNPAID, WAITING, is_collected
 from services.payments.model.plan import Books, Document, Plan
 
 
@@ -20,8 +20,10 @@ def order_repriced(books: Books, data: Mapping[str, Any], wall_ms: int) -> Plan 
     if payable is None or payable["state"] != "open":
         return STALE  # not opened yet: orders tells the new price then; paid meanwhile: the order rejects what is not its price
     index = place_of(payable, data["order_id"])
-    if index is None:
-        return STALE
+    if index is None or is_collected(payable["shares"][index]):
+        return (
+            STALE  # what was collected of it at another price the order rejects, and tells its price of now with that
+        )
     if payable["shares"][index].get("revision", 0) >= data["revision"]:
         return DONE
     fields = _share(index, data["amount"], data["revision"])
@@ -31,6 +33,20 @@ def order_repriced(books: Books, data: Mapping[str, Any], wall_ms: int) -> Plan 
     return Plan(payable=Change(set=fields))
 
 
+def check_in_step(payable: Document, told: Mapping[str, Any]) -> None:
+    """Whether no share is on its way back because its price had changed: until that is known here nothing more can be opened.
+
+    Raises Refusal VERSION_CONFLICT.
+    """
+    for share in told["shares"]:
+        index = place_of(payable, share["order_id"])
+        if index is None or not is_collected(payable["shares"][index]):
+            continue
+        if share.get("revision", 0) > payable["shares"][index].get("revision", 0):
+            message = "a payment at a price of before is being sent back this moment; open the payment again"
+            raise Refusal("VERSION_CONFLICT", message, retry_after_s=1)
+
+
 def caught_up(payable: Document, told: Mapping[str, Any]) -> dict[str, Any]:
     """The fields by which ``payable`` follows what orders tells now, where that is newer than what it has heard of.
 
@@ -38,16 +54,24 @@ def caught_up(payable: Document, told: Mapping[str, Any]) -> dict[str, Any]:
     """
     fields: dict[str, Any] = {}
     amount = payable["amount"]
+    if "paid_by" in payable:  # open again: orders tells all that can still be paid
+        named = {share["order_id"] for share in told["shares"]}
+        gone = [
+            n
+            for n, share in enumerate(payable["shares"])
+            if share["state"] == UNPAID and share["order_id"] not in named
+        ]
+        fields |= {f"shares.{index}.state": "closed" for index in gone}
     for share in told["shares"]:
         index = place_of(payable, share["order_id"])
         known = payable["shares"][index].get("revision", 0) if index is not None else 0
-        if index is None or share.get("revision", 0) == known:
+        if index is None or share.get("revision", 0) == known or is_collected(payable["shares"][index]):
             continue
         if share.get("revision", 0) < known:
             raise Refusal("VERSION_CONFLICT", "the price changed this moment; open the payment again", retry_after_s=1)
         amount += share["amount"] - payable["shares"][index]["amount"]
         fields |= _share(index, share["amount"], share["revision"])
-    return {**fields, "amount": amount} if fields else {}
+    return {**fields, "amount": amount} if amount != payable["amount"] else fields
 
 
 def followed(payable: Document, told: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,12 @@ _lock: Final = threading.Lock()
 _known: Final[dict[str, tuple[float, Mapping[str, int]]]] = {}
 
 
+def collecting_terms(_database: Database, event: Event) -> Mapping[str, Any]:
+    """A payment that was rejected, with how long before the end the channel is asked about what may still be paid."""
+    before = policy.load("payments").span("last_query_before", clock.business())
+    return {**event.data, "last_query_before": before}
+
+
 def settlement_terms(database: Database, event: Event) -> Mapping[str, Any]:
     """``orders.order.completed`` with ``settlement_days`` of its shop and the ``settlement_rule`` that says so."""
     data, own = event.data, own_days(database)

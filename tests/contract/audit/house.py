@@ -33,6 +33,7 @@ from services.disputes.model import Party
 from services.disputes.store import Store as DisputesStore
 from services.orders import commands as orders
 from services.orders import queries
+from services.orders.commands.pricing import change_price
 from services.orders.commands.refunding import refund_line
 from services.orders.commands.vouchers import redeem
 from services.orders.model.states import Known
@@ -258,7 +259,13 @@ class House:
         """Open a payment; answers the success that the channel would tell of."""
         asked = {"checkout_id": checkout_id, "method": method}
         opened = payments.create_payment(self.payments, self, self.channel, self.cause(), buyer_id, asked)
-        return Success(opened.number, f"42{self._causes:026}", opened.payable["amount"], opened.payable["currency"])
+        (one,) = (each for each in opened.payable["payments"] if each["out_trade_no"] == opened.number)
+        return Success(opened.number, f"42{self._causes:026}", one["amount"], opened.payable["currency"])
+
+    def change_price(self, order: Document, goods: int) -> None:
+        """The merchant asks for less; nobody has heard of it yet."""
+        merchant = Known("merchant", order["shop_id"], order["shop_id"])
+        change_price(self.orders, self.cause(), merchant, order["_id"], goods, None)
 
     def pay(self, checkout_id: str, buyer_id: str) -> None:
         collected(self.payments, self.attempt(checkout_id, buyer_id))

@@ -101,6 +101,39 @@ def test_a_late_payment_is_sent_back(shop):
     assert [row["cause"] for row in shop.payments.refunds.find()] == ["late"]
 
 
+def test_a_price_that_payments_hears_of_when_it_was_paid(shop):
+    shop.open_shop("s2", "a2")
+    (book,) = shop.sell("s2", "书", (3000, 5))
+    checkout_id, (tea, other) = shop.place("b1", (shop.tea, 1), (book, 1))
+    success = shop.attempt(checkout_id, "b1")
+    in_flight = shop.attempt(checkout_id, "b1", "jsapi")
+    shop.change_price(tea, 4500)
+    collected(shop.payments, success)
+    shop.settle()
+    assert [shop.orders.order(one["_id"])["state"] for one in (tea, other)] == ["awaiting_payment", "paid"]
+    collected(shop.payments, in_flight)
+    shop.complete(other)
+    again = shop.attempt(checkout_id, "b1")
+    assert again.amount == 4500
+    collected(shop.payments, again)
+    shop.settle()
+    assert shop.orders.order(tea["_id"])["state"] == "paid"
+    shop.cancel(tea)
+    back = [(row["cause"], row["amount"]) for row in shop.payments.refunds.find().sort("amount", 1)]
+    assert back == [("cancelled", 4500), ("rejected", 5000), ("repriced", 8000)]
+
+
+def test_a_price_that_was_changed_and_is_never_paid(shop):
+    checkout_id, (tea,) = shop.place("b1", (shop.tea, 1))
+    success = shop.attempt(checkout_id, "b1")
+    shop.change_price(tea, 4500)
+    collected(shop.payments, success)
+    shop.settle()
+    shop.pass_time(hours=1)
+    assert shop.orders.order(tea["_id"])["close_reason"] == "timeout"
+    assert shop.payments.payable(checkout_id)["state"] == "closed"
+
+
 def test_a_share_whose_order_was_closed_before_the_payment(shop):
     shop.open_shop("s2", "a2")
     (book,) = shop.sell("s2", "书", (3000, 5))
