@@ -251,8 +251,9 @@ class EveryWrite:
         self.merchant.post(f"/v1/shops/{self.shop.shop_id}/deposits", {"amount": 5_000})
         checkout = self.placed()
         asked = {"checkout_id": checkout["checkout_id"], "method": "native"}
-        given_up = self.buyer.post("/v1/payments", asked)["payment"]["payment_id"]
-        self.buyer.post(f"/v1/payments/{given_up}:close")
+        given_up = self.buyer.post("/v1/payments", asked)["payment"]
+        self.buyer.post(f"/v1/payments/{given_up['payment_id']}:close")
+        self.till(checkout["checkout_id"], given_up["cashier_url"].partition("/cashier/")[0])
         order_id = checkout["orders"][0]["order_id"]
         self.buyer.post(f"/v1/orders/{order_id}:cancel")
         order_id = self.bought({"delivery_company": "003shunfeng", "delivery_track_no": "SF00000001"})
@@ -265,6 +266,14 @@ class EveryWrite:
         self.money()
         self.share()
         self.addresses()
+
+    def till(self, checkout_id: str, channel: str) -> None:
+        """The shop scans a code whose owner never types the password, and reverses it."""
+        code = patiently(self.api, "POST", f"{channel}/paycodes", body={"payer": "guest", "outcome": "userpaying"})
+        asked = {"checkout_id": checkout_id, "method": "micropay", "auth_code": code.body["auth_code"]}
+        scanned = self.merchant.post("/v1/payments", asked)["payment"]["payment_id"]
+        self.merchant.post(f"/v1/payments/{scanned}:query")
+        self.merchant.post(f"/v1/payments/{scanned}:reverse")
 
     def addresses(self) -> None:
         """Two, of which one is changed, made the default, ordered with and deleted."""

@@ -35,6 +35,40 @@ def test_a_qr_code_is_shown_given_up_and_a_till_scans_the_buyers_code(buyer, new
     assert buyer.api.ask("POST", f"/v1/payments/{paid.body['payment']['payment_id']}:close").reason == "ALREADY_PAID"
 
 
+def test_a_merchants_till_scans_and_reverses(buyer, shop, open_shop):
+    cup = Goods(shop.api, "till-cup", 150_000, 5)
+    checkout_id = placed(buyer, cup)
+    channel = open_payment(buyer.api, placed(buyer, cup))["cashier_url"].partition("/cashier/")[0]
+
+    def code():
+        return httpx.post(f"{channel}/paycodes", json={"payer": "a guest"}).json()["auth_code"]
+
+    body, other = {"checkout_id": checkout_id, "method": "micropay"}, open_shop("别家")
+    assert other.api.ask("POST", "/v1/payments", {**body, "auth_code": code()}).status == 404
+    assert shop.api.ask("POST", "/v1/payments", {**body, "method": "native"}).status == 403
+    both = place(buyer.api, [cup.line(), Goods(other.api, "till-tea", 100, 5).line()])["checkout_id"]
+    refused = shop.api.ask("POST", "/v1/payments", {**body, "checkout_id": both, "auth_code": code()})
+    assert (refused.status, refused.reason) == (409, "CONDITION_UNMET")
+
+    shown = code()
+    waits = shop.api.ask("POST", "/v1/payments", {**body, "auth_code": shown}, key="till-1")
+    assert (waits.status, waits.body["payment"]["state"]) == (201, "open"), "the guest types a password"
+    path = f"/v1/payments/{waits.body['payment']['payment_id']}"
+    assert other.api.ask("GET", path).status == other.api.ask("POST", f"{path}:reverse").status == 404
+    first, again = (shop.api.ask("POST", f"{path}:reverse", key="reverse-1") for _ in range(2))
+    assert (first.body["payment"]["state"], again.body, again.replayed) == ("closed", first.body, True)
+    assert httpx.post(f"{channel}/paycodes/{shown}/confirm").json()["code"] == "ORDERCLOSED"
+
+    shown = code()
+    payment = shop.api.post("/v1/payments", {**body, "auth_code": shown})["payment"]
+    assert httpx.post(f"{channel}/paycodes/{shown}/confirm").json()["trade_state"] == "SUCCESS"
+    told = shop.api.post(f"/v1/payments/{payment['payment_id']}:query")["payment"]
+    assert (told["state"], told["payer"]) == ("paid", "a guest")
+    seen = f"/v1/checkouts/{checkout_id}"
+    wait_until(lambda: buyer.api.get(seen)["checkout"]["state"] == "paid", "the checkout to be paid")
+    assert shop.api.ask("POST", f"/v1/payments/{payment['payment_id']}:reverse").reason == "ALREADY_PAID"
+
+
 def test_a_wallet_is_topped_up_spent_on_two_shops_and_refunded_into(buyer, open_shop):
     topup = buyer.api.post("/v1/wallet/topups", {"amount": 10_000, "method": "native"})["topup"]
     assert httpx.post(topup["cashier_url"] + "/pay", json={"payer": "me"}).status_code == 200

@@ -173,7 +173,8 @@ def _still_paid_for(children: Sequence[Document]) -> list[Document]:
 def payable(store: Store, actor: Actor, checkout_id: str) -> View:
     """What one payment of a checkout pays for, and whether it still may be collected. One read: the orders hold it all.
 
-    Raises Refusal NOT_FOUND (for another buyer's too), WRONG_STATE for a checkout that has no orders.
+    Raises Refusal NOT_FOUND (for another buyer's too), CONDITION_UNMET (a shop asks, and it is not the only one), WRONG_STATE for a checkout
+    that has no orders.
     """
     children = store.orders_of(checkout_id)
     if not children:
@@ -181,9 +182,12 @@ def payable(store: Store, actor: Actor, checkout_id: str) -> View:
         if found is None or not sees(found, actor):
             raise not_found("checkout", checkout_id)
         raise wrong_state("checkout", checkout_id, found["state"], "awaiting_payment")
-    first = children[0]
-    if not sees(first, actor):
+    first, seen = children[0], [sees(child, actor) for child in children]
+    if not any(seen):
         raise not_found("checkout", checkout_id)
+    if not all(seen):
+        message = "other shops sell in this checkout too: its buyer pays it"
+        raise Refusal("CONDITION_UNMET", message, info={"condition": "one_shop"})
     shares = [
         {
             "order_id": child["_id"],

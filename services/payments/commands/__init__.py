@@ -2,11 +2,24 @@
 
 from typing import Final
 
-from services.payments.commands import micropay, wallet
+from services.payments.commands import wallet
 from services.payments.commands.collecting import NOTIFICATIONS, Attempted, create_payment, query_payment, receive
 from services.payments.commands.deposits import pay_deposit
+from services.payments.commands.micropay import create as scan
 
-CREATE: Final = {"micropay": micropay.create, "wallet": wallet.create}
+CREATE: Final = {"wallet": wallet.create}
+"""How else than at the channel's cashier a buyer pays."""
+AT_ONCE: Final = frozenset({*CREATE, "micropay"})
 """Methods by which the money moves while the request runs."""
 
-__all__ = ["CREATE", "NOTIFICATIONS", "Attempted", "create_payment", "pay_deposit", "query_payment", "receive"]
+__all__ = [
+    "AT_ONCE",
+    "CREATE",
+    "NOTIFICATIONS",
+    "Attempted",
+    "create_payment",
+    "pay_deposit",
+    "query_payment",
+    "receive",
+    "scan",
+]

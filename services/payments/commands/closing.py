@@ -1,4 +1,4 @@
-"""Giving up a payment (关闭订单): it can no longer be paid at the channel."""
+"""Giving up a payment (关闭订单), or reversing one by code (撤销): it can no longer be paid at the channel."""
 
 from typing import Any, Protocol
 
@@ -8,8 +8,10 @@ from services.chassis.errors import Refusal, not_found
 from services.payments.commands.collecting import Attempted
 from services.payments.model import payable
 from services.payments.model.channel import ChannelRefusedError, success_of
+from services.payments.model.whose import Whose
 from services.payments.store import Store
 from services.payments.store.posting import collected
+from services.payments.store.reversing import reverse
 
 GONE = ("ORDER_NOT_EXIST", "ORDERCLOSED")
 
@@ -22,6 +24,9 @@ class Channel(Protocol):
 
     def trade(self, out_trade_no: str) -> dict[str, Any] | None:
         """What became of a trade."""
+
+    def reverse(self, out_trade_no: str) -> None:
+        """Reverse a trade paid by code."""
 
 
 def close_payment(store: Store, channel: Channel, cause: Cause, buyer_id: str, payment_id: str) -> Attempted:
@@ -43,6 +48,35 @@ def close_payment(store: Store, channel: Channel, cause: Cause, buyer_id: str, p
     outcome = commit.change(store.payables, found["_id"], cause, lambda row: payable.ended(row, number))
     if outcome.document["payments"][payable.position(outcome.document, number)]["state"] != "closed":
         raise _paid(payment_id)
+    return Attempted(outcome.document, number, outcome.replayed)
+
+
+def reverse_payment(store: Store, channel: Channel, cause: Cause, whose: Whose, payment_id: str) -> Attempted:
+    """Reverse a payment by code: unpaid it ends, paid at the channel without our knowing it goes back.
+
+    Where the channel does not answer the reversal is begun, and goes on by itself. Raises Refusal NOT_FOUND, ALREADY_PAID (it was collected:
+    cancel the order), CONDITION_UNMET (no payment by code), CHANNEL_REFUSED, UNAVAILABLE.
+    """
+    number = payable.out_trade_no(payment_id)
+    found = store.by_trade_no(number)
+    one = found["payments"][payable.position(found, number)] if found is not None else None
+    if found is None or one is None or not whose.sees(found, one):
+        raise not_found("payment", payment_id)
+    if commit.recognised(store.payables, found, cause) is not None:
+        return Attempted(found, number, replayed=True)
+    if one["method"] != "micropay":
+        raise Refusal(
+            "CONDITION_UNMET", "only a payment by code is reversed; close this one", info={"condition": "micropay"}
+        )
+    try:
+        reverse(store, channel, str(found["_id"]), number)
+    except ChannelRefusedError as error:
+        raise Refusal("CHANNEL_REFUSED", f"the payment channel refused: {error.message}") from error
+    outcome = commit.change(store.payables, found["_id"], cause, lambda row: payable.ended(row, number))
+    after = outcome.document["payments"][payable.position(outcome.document, number)]["state"]
+    if after == "paid":
+        message = f"payment {payment_id} was paid and collected; give the money back by cancelling the order"
+        raise Refusal("ALREADY_PAID", message)
     return Attempted(outcome.document, number, outcome.replayed)
 
 

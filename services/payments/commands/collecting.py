@@ -17,6 +17,7 @@ from services.chassis.logs import get
 from services.chassis.mongo import Document
 from services.payments.model import payable, refund, repricing
 from services.payments.model.channel import ChannelRefusedError, Notification, Trade, success_of
+from services.payments.model.whose import Whose
 from services.payments.store import Store
 from services.payments.store.wallets import heard
 
@@ -189,14 +190,14 @@ def place(channel: Channel, trade: Trade, name: str) -> Mapping[str, str]:
 # ------------------------------------------------------------------------------------------------------------ hearing the channel
 
 
-def query_payment(store: Store, channel: Channel, buyer_id: str | None, payment_id: str) -> Attempted:
-    """Ask the channel what became of a payment and collect it where it was paid. ``buyer_id`` None: whosever it is.
+def query_payment(store: Store, channel: Channel, whose: Whose, payment_id: str) -> Attempted:
+    """Ask the channel what became of a payment and collect it where it was paid.
 
     Raises Refusal NOT_FOUND, UNAVAILABLE, CHANNEL_REFUSED.
     """
     number = payable.out_trade_no(payment_id)
     found = store.by_trade_no(number)
-    if found is None or (buyer_id is not None and found["buyer_id"] != buyer_id):
+    if found is None or not whose.sees(found, found["payments"][payable.position(found, number)]):
         raise not_found("payment", payment_id)
     try:
         return Attempted(_asked(store, channel, number) or found, number)

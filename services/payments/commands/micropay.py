@@ -1,5 +1,8 @@
 """Paying with a payment code (刷卡支付, 付款码): the money moves while the request runs, so the attempt is written down first.
 
+A merchant's till scans what the buyer's phone shows; whose code it is the channel tells. A till may scan for a checkout that is of its shop
+alone.
+
 A buyer who must type a password, or an answer that did not come, leaves the attempt open: the jobs process asks for it every few
 seconds, and reverses it at the channel when its time is over. So nothing is ever paid that the payable does not know of.
 """
@@ -16,6 +19,7 @@ from services.payments.commands import collecting
 from services.payments.commands.collecting import Attempted, Orders
 from services.payments.model import payable
 from services.payments.model.channel import ChannelRefusedError, Trade, success_of
+from services.payments.model.whose import Whose
 from services.payments.store import Store
 from services.payments.store.posting import collected
 
@@ -34,9 +38,10 @@ class Channel(collecting.Channel, Protocol):
 
 
 def create(
-    store: Store, orders: Orders, channel: Channel, cause: Cause, buyer_id: str, asked: Mapping[str, Any]
+    store: Store, orders: Orders, channel: Channel, cause: Cause, whose: Whose, asked: Mapping[str, Any]
 ) -> Attempted:
-    """Pay a checkout with the code in ``asked`` (checkout_id, method, auth_code): paid, or open while the channel works on it.
+    """Pay a checkout with the code in ``asked`` (checkout_id, method, auth_code): paid, or open while the channel works on it. ``whose``: the
+    checkout's buyer, or the shop whose till asks.
 
     Raises Refusal INVALID_ARGUMENT (the code's shape, age or use), NOT_FOUND, ALREADY_PAID, PAYMENT_CLOSED, CHANNEL_REFUSED
     (declined: try again with a new key).
@@ -48,8 +53,9 @@ def create(
     if made is None:
         try:
             told = orders.payable(asked["checkout_id"])
-            payable.check_payable(told, buyer_id, clock.business())
-            made = _written(store, cause, told, number)
+            till = whose.identity if whose.kind == "merchant" else ""
+            payable.check_payable(told, told["buyer_id"] if till else whose.identity, clock.business())
+            made = _written(store, cause, told, number, till)
         except Refusal:  # it may be this very command, sent twice at once, that has paid it
             made = _before(store, cause, number)
             if made is None:
@@ -71,8 +77,9 @@ def _before(store: Store, cause: Cause, number: str) -> Attempted | None:
     return Attempted(found, number, replayed=True)
 
 
-def _written(store: Store, cause: Cause, told: Mapping[str, Any], number: str) -> Attempted:
-    attempt = payable.placed(payable.attempt(number, "micropay", told["amount"]), _times())
+def _written(store: Store, cause: Cause, told: Mapping[str, Any], number: str, till: str) -> Attempted:
+    scanned_by = {"till": till} if till else {}
+    attempt = payable.placed(payable.attempt(number, "micropay", told["amount"]), {**_times(), **scanned_by})
     known = store.payable(told["checkout_id"])
     return collecting.written(store, cause, told, attempt, known, next_at=attempt["poll_at"])
 

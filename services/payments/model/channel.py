@@ -45,4 +45,5 @@ def success_of(view: Mapping[str, Any] | None) -> Success | None:
     if view is None or view.get("trade_state") not in ("SUCCESS", "REFUND", "REVOKED") or "transaction_id" not in view:
         return None
     amount = view["amount"]
-    return Success(view["out_trade_no"], view["transaction_id"], amount["total"], amount["currency"])
+    payer = str(view.get("payer", {}).get("openid", ""))
+    return Success(view["out_trade_no"], view["transaction_id"], amount["total"], amount["currency"], payer)

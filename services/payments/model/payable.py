@@ -48,6 +48,8 @@ class Success:
     transaction_id: str
     amount: int
     currency: str
+    payer: str = ""
+    """Who paid, by the channel's openid, where it told."""
 
 
 # ------------------------------------------------------------------------------------------------------------ opening, attempts
@@ -172,12 +174,15 @@ def ended(payable: Document, number: str, decline: str = "") -> Change | None:
     return Change(set={f"payments.{index}.state": "closed", **why})
 
 
-def reversing(payable: Document, number: str) -> Change | None:
-    """The attempt is about to be reversed at the channel; None when that is known or it is over."""
+def reversing(payable: Document, number: str, wall_ms: int) -> Change | None:
+    """The attempt is about to be reversed at the channel, by the jobs process (``wall_ms``: from now on) if nobody else ends it; None when
+    that is known or it is over.
+    """
     index = position(payable, number)
     if payable["payments"][index]["state"] != WAITING:
         return None
-    return Change(set={f"payments.{index}.state": REVERSING})
+    told = {"state": REVERSING, "reverse_at": wall_ms}
+    return Change(set={"next_at": wall_ms, **{f"payments.{index}.{name}": value for name, value in told.items()}})
 
 
 # ------------------------------------------------------------------------------------------------------------------- collecting
@@ -247,7 +252,7 @@ def _take(payable: Document, index: int, success: Success, now: datetime) -> Pla
             "paid_at": now,
             "paid_by": one["payment_id"],
             "shares": after,
-            **_marked(index, "paid", success, now),
+            **_marked(payable, index, "paid", success, now),
         },
         push={"transactions": [success.transaction_id]},
         facts=(Fact("jishi.payments.payment.succeeded.v1", told),),
@@ -277,7 +282,9 @@ def _return(payable: Document, index: int, success: Success, now: datetime) -> P
     came = (Posting(ledger.CLEARING, -success.amount), Posting(ledger.SUSPENSE, success.amount))
     goes = (Posting(ledger.SUSPENSE, -success.amount), Posting(ledger.CLEARING, success.amount))
     return Plan(
-        payable=Change(set=_marked(index, "returned", success, now), push={"transactions": [success.transaction_id]}),
+        payable=Change(
+            set=_marked(payable, index, "returned", success, now), push={"transactions": [success.transaction_id]}
+        ),
         entries=(
             Entry(f"return:{number}", "return", success.currency, came, refs),
             Entry(f"refund:{refund.id}", "refund", success.currency, goes, refs),
@@ -292,8 +299,10 @@ def _why_back(payable: Document, one: Mapping[str, Any]) -> str:
     return "late" if one["amount"] == due(payable) else "repriced"
 
 
-def _marked(index: int, state: str, success: Success, now: datetime) -> dict[str, Any]:
+def _marked(payable: Document, index: int, state: str, success: Success, now: datetime) -> dict[str, Any]:
     told = {"state": state, "transaction_id": success.transaction_id, "paid_at": now}
+    if success.payer and payable["payments"][index]["method"] == "micropay":
+        told["payer"] = success.payer
     return {f"payments.{index}.{name}": value for name, value in told.items()}
 
 

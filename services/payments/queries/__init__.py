@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from services.chassis.errors import Refusal, invalid, not_found
 from services.chassis.mongo import Document
 from services.payments.model import payable as payables
 from services.payments.model import trial
 from services.payments.model.purse import Purse, purse_of
+from services.payments.model.whose import STAFF, Whose
 from services.payments.store import Store
 
 PAGE: Final = 50
@@ -17,11 +18,34 @@ READS: Final = 8
 """How often a balance is read again because it was folded meanwhile."""
 
 
-def payment(store: Store, buyer_id: str | None, payment_id: str) -> tuple[Document, str]:
-    """The payable of a payment and the attempt's number. ``buyer_id`` None: whosever it is. Raises Refusal NOT_FOUND."""
+class Speaker(Protocol):
+    """Who asks: kind (buyer, merchant, one of the staff), and whom they speak for."""
+
+    @property
+    def kind(self) -> str:
+        """Of the token."""
+
+    @property
+    def subject(self) -> str:
+        """User id."""
+
+    @property
+    def shop_id(self) -> str:
+        """A merchant's shop."""
+
+
+def whose(speaker: Speaker) -> Whose:
+    """Whose payments they may see: a buyer's own, those of the shop's tills, staff anybody's."""
+    if speaker.kind == "merchant":
+        return Whose("merchant", speaker.shop_id)
+    return Whose("buyer", speaker.subject) if speaker.kind == "buyer" else Whose(STAFF)
+
+
+def payment(store: Store, whose: Whose, payment_id: str) -> tuple[Document, str]:
+    """The payable of a payment and the attempt's number. Raises Refusal NOT_FOUND."""
     number = payables.out_trade_no(payment_id)
     found = store.by_trade_no(number)
-    if found is None or (buyer_id is not None and found["buyer_id"] != buyer_id):
+    if found is None or not whose.sees(found, found["payments"][payables.position(found, number)]):
         raise not_found("payment", payment_id)
     return found, number
 

@@ -8,6 +8,7 @@ from jishi.orders.v1 import orders_pb2
 from jishi.payments.v1 import payments_pb2 as pb
 
 from services.chassis import codec, paging, rpc
+from services.chassis.errors import Refusal
 from services.payments import commands, queries
 from services.payments.commands import Attempted
 from services.payments.provider import Channel
@@ -60,11 +61,18 @@ class PaymentsService(
         """The buyer wants to pay."""
         orders = OrdersOverRpc(self._orders, call)
         asked = codec.to_plain(request)
-        create = commands.CREATE.get(asked["method"], commands.create_payment)
-        attempted = create(self._store, orders, self._channel, call.cause, call.actor.subject, asked)
+        if asked["method"] == "micropay":
+            attempted = commands.scan(self._store, orders, self._channel, call.cause, queries.whose(call.actor), asked)
+        elif call.actor.kind == "buyer":
+            create = commands.CREATE.get(asked["method"], commands.create_payment)
+            attempted = create(self._store, orders, self._channel, call.cause, call.actor.subject, asked)
+        else:
+            raise Refusal(
+                "PERMISSION_DENIED", "a till scans the buyer's payment code (micropay); all else the buyer opens"
+            )
         if attempted.replayed:
             call.mark_replayed()
-        if asked["method"] in commands.CREATE:  # paid, or not, while the request ran
+        if asked["method"] in commands.AT_ONCE:  # paid, or not, while the request ran
             return pb.CreatePaymentResponse(payment=_payment(attempted))
         return pb.CreatePaymentResponse(
             payment=codec.from_plain(pb.Payment, queries.as_opened(attempted.payable, attempted.number))
@@ -72,12 +80,12 @@ class PaymentsService(
 
     def GetPayment(self, call: rpc.Call, request: pb.GetPaymentRequest) -> pb.GetPaymentResponse:
         """One payment."""
-        found, number = queries.payment(self._store, _buyer(call), request.payment_id)
+        found, number = queries.payment(self._store, queries.whose(call.actor), request.payment_id)
         return pb.GetPaymentResponse(payment=_payment(Attempted(found, number)))
 
     def QueryPayment(self, call: rpc.Call, request: pb.QueryPaymentRequest) -> pb.QueryPaymentResponse:
         """Have the channel asked."""
-        attempted = commands.query_payment(self._store, self._channel, _buyer(call), request.payment_id)
+        attempted = commands.query_payment(self._store, self._channel, queries.whose(call.actor), request.payment_id)
         return pb.QueryPaymentResponse(payment=_payment(attempted))
 
     def ReceiveNotification(

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from services.payments import commands
+from services.payments.model.whose import Whose
 from tests.contract.payments.house import BUYER
 
 
@@ -28,7 +29,7 @@ def test_a_buyer_who_walks_away_can_open_another_payment(house):
     for _ in range(2):
         assert house.http.post(payment["cashier_url"] + "/expire").json()["trade_state"] == "CLOSED"
     assert house.pay(payment).json()["code"] == "ORDERCLOSED"
-    asked = commands.query_payment(house.store, house.channel, BUYER, payment["payment_id"])
+    asked = commands.query_payment(house.store, house.channel, Whose("buyer", BUYER), payment["payment_id"])
     assert asked.payable["state"] == "open"
     assert house.pay(house.create(checkout_id)).status_code == 200
     house.until(checkout_id, "paid")

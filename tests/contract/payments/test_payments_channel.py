@@ -10,6 +10,7 @@ from services.chassis.commit import Cause
 from services.chassis.errors import Refusal
 from services.payments import commands, queries
 from services.payments.model.payable import Success
+from services.payments.model.whose import Whose
 from services.payments.provider import Channel
 from services.payments.store.posting import collected
 from tests.backends.processes import wait_until
@@ -87,10 +88,10 @@ def test_a_payment_whose_notification_was_lost_is_found_by_asking(house):
     payment = house.create(checkout_id)
     assert house.pay(payment, notify={"copies": 0}).status_code == 200
     assert house.store.payable(checkout_id)["state"] == "open"
-    found = commands.query_payment(house.store, house.channel, BUYER, payment["payment_id"])
+    found = commands.query_payment(house.store, house.channel, Whose("buyer", BUYER), payment["payment_id"])
     assert found.payable["state"] == "paid"
     with pytest.raises(Refusal, match="NOT_FOUND"):
-        commands.query_payment(house.store, house.channel, "somebody", payment["payment_id"])
+        commands.query_payment(house.store, house.channel, Whose("buyer", "somebody"), payment["payment_id"])
 
 
 def test_the_jobs_process_asks_for_itself(house):

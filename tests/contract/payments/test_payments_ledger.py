@@ -12,6 +12,7 @@ from services.chassis.errors import Refusal
 from services.chassis.once import Result
 from services.payments import commands, jobs, queries
 from services.payments.model.payable import Success
+from services.payments.model.whose import Whose
 from services.payments.store import FOLD_BATCH, Store, terms
 from services.payments.store.days import begin_day
 from services.payments.store.posting import collected
@@ -135,7 +136,9 @@ def test_questions_are_answered_to_those_who_may_ask(house):
     with pytest.raises(Refusal, match="INVALID_ARGUMENT"):
         queries.refunds(house.store, {"checkout_id": "", "order_id": ""}, BUYER, None)
     with pytest.raises(Refusal, match="NOT_FOUND"):
-        queries.payment(house.store, "somebody", house.store.payable(checkout_id)["payments"][0]["payment_id"])
+        queries.payment(
+            house.store, Whose("buyer", "somebody"), house.store.payable(checkout_id)["payments"][0]["payment_id"]
+        )
     with pytest.raises(Refusal, match="NOT_FOUND"):
         queries.balance(house.store, "shop_of_others")
 

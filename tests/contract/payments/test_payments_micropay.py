@@ -10,9 +10,12 @@ from services.chassis.commit import Cause
 from services.chassis.errors import Refusal
 from services.payments import jobs, queries
 from services.payments.commands import micropay
-from services.payments.commands.closing import close_payment
+from services.payments.commands.closing import close_payment, reverse_payment
+from services.payments.model.whose import Whose
 from services.payments.queries import codes
-from tests.contract.payments.house import BUYER
+from tests.contract.payments.house import BUYER, SHOP
+
+MINE, TILL = Whose("buyer", BUYER), Whose("merchant", SHOP)
 
 
 def shown(house, **how):
@@ -21,10 +24,10 @@ def shown(house, **how):
     return answer.json()["auth_code"]
 
 
-def scanned(house, checkout_id, code, key=""):
+def scanned(house, checkout_id, code, key="", whose=MINE):
     asked = {"checkout_id": checkout_id, "method": "micropay", "auth_code": code}
     cause = Cause(f"cmd:{key or ids.secret()}", f"body {code}")
-    made = micropay.create(house.store, house.orders, house.channel, cause, BUYER, asked)
+    made = micropay.create(house.store, house.orders, house.channel, cause, whose, asked)
     return {**queries.payment_view(made.payable, made.number), "replayed": made.replayed}
 
 
@@ -142,6 +145,83 @@ def test_a_till_that_dies_around_the_charge_loses_nothing(house, monkeypatch, he
         assert house.store.payable(checkout_id)["state"] == "paid"
     paid = scanned(house, checkout_id, code, key)
     assert (paid["state"], paid["replayed"]) == ("paid", True)
+    house.check()
+
+
+def reversed_by(house, whose, payment, key="reverse"):
+    cause = Cause(f"cmd:{key}{payment['payment_id']}", "body")
+    done = reverse_payment(house.store, house.channel, cause, whose, payment["payment_id"])
+    return queries.payment_view(done.payable, done.number)["state"], done.replayed
+
+
+def test_a_till_scans_the_buyers_code_and_is_told_whose_it_was(house):
+    checkout_id, code = house.checkout(1000), shown(house)
+    paid = scanned(house, checkout_id, code, whose=TILL)
+    assert (paid["state"], paid["payer"], paid["till"]) == ("paid", BUYER, SHOP)
+    found = house.store.payable(checkout_id)
+    assert found["buyer_id"] == BUYER, "the order is its buyer's, whoever paid it"
+    for seeing in (TILL, MINE):
+        assert queries.payment(house.store, seeing, paid["payment_id"])[1] == paid["out_trade_no"]
+    for stranger in (Whose("merchant", "another shop"), Whose("merchant"), Whose("buyer", SHOP)):
+        with pytest.raises(Refusal, match="NOT_FOUND"):
+            queries.payment(house.store, stranger, paid["payment_id"])
+    native = house.create(house.checkout(500))
+    with pytest.raises(Refusal, match="NOT_FOUND"):
+        queries.payment(house.store, TILL, native["payment_id"])
+    house.check()
+
+
+def test_a_till_reverses_what_it_does_not_know_the_outcome_of(house):
+    checkout_id, code = house.checkout(100_001), shown(house)
+    payment = scanned(house, checkout_id, code, whose=TILL)
+    assert payment["state"] == "open"
+    with pytest.raises(Refusal, match="NOT_FOUND"):
+        reversed_by(house, Whose("merchant", "another shop"), payment)
+    assert [reversed_by(house, TILL, payment), reversed_by(house, TILL, payment)] == [
+        ("closed", False),
+        ("closed", True),
+    ]
+    assert house.http.post(f"{house.settings.channel_url}/paycodes/{code}/confirm").json()["code"] == "ORDERCLOSED"
+    assert scanned(house, checkout_id, shown(house, outcome="success"), whose=TILL)["state"] == "paid"
+    house.check()
+
+
+def test_a_reversal_gives_back_what_was_paid_and_not_heard_of(house):
+    checkout_id, code = house.checkout(100_001), shown(house)
+    payment = scanned(house, checkout_id, code, whose=TILL)
+    house.http.post(f"{house.settings.channel_url}/paycodes/{code}/confirm")
+    assert reversed_by(house, TILL, payment) == ("returned", False)
+    assert reversed_by(house, TILL, payment, "again")[0] == "returned"
+    (refund,) = house.store.refunds_of({"checkout_id": checkout_id})
+    assert (refund["_id"], refund["amount"]) == (f"rv-{payment['out_trade_no']}", 100_001)
+    house.check()
+
+
+def test_a_reversal_that_the_channel_does_not_hear_is_gone_on_with(house, monkeypatch):
+    checkout_id, code = house.checkout(100_001), shown(house)
+    payment = scanned(house, checkout_id, code, whose=TILL)
+
+    def away(_number):
+        raise Refusal("UNAVAILABLE", "away")
+
+    monkeypatch.setattr(house.channel, "reverse", away)
+    with pytest.raises(Refusal, match="UNAVAILABLE"):
+        reversed_by(house, TILL, payment)
+    monkeypatch.undo()
+    row = house.store.payable(checkout_id)
+    assert row["next_at"] <= clock.wall_ms(), "the jobs process looks at once"
+    jobs.inquire(house.store, house.channel, row, lambda: None)
+    assert reversed_by(house, TILL, payment) == ("closed", False)
+
+
+def test_what_was_collected_is_not_reversed_and_only_payments_by_code_are(house):
+    checkout_id = house.checkout(1000)
+    paid = scanned(house, checkout_id, shown(house), whose=TILL)
+    with pytest.raises(Refusal, match="ALREADY_PAID"):
+        reversed_by(house, TILL, paid)
+    assert house.channel.trade(paid["out_trade_no"])["trade_state"] == "SUCCESS"
+    with pytest.raises(Refusal, match="CONDITION_UNMET"):
+        reversed_by(house, MINE, house.create(house.checkout(500)))
     house.check()
 
 
