@@ -19,6 +19,7 @@ LONGEST: Final = 30
 """Days of T+n."""
 REASON: Final = 500
 """Characters of a reason."""
+_DEADLINE: Final = ("top_up_by", "deposit_overdue")
 
 
 def watched(shop: Document, change: Change, now: datetime, top_up: timedelta) -> Change:
@@ -28,7 +29,9 @@ def watched(shop: Document, change: Change, now: datetime, top_up: timedelta) ->
     if short > 0 and "top_up_by" not in shop:
         return replace(change, set={**change.set, "top_up_by": now + top_up}, due=now + top_up)
     if short <= 0 and "top_up_by" in shop:
-        return replace(change, unset=(*change.unset, "top_up_by", "deposit_overdue"), due=None)
+        # No update both sets and unsets a field: the timer that finds the deposit whole says so by setting one of these.
+        kept = {name: value for name, value in change.set.items() if name not in _DEADLINE}
+        return replace(change, set=kept, unset=(*change.unset, *_DEADLINE), due=None)
     return change
 
 

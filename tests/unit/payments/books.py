@@ -36,7 +36,8 @@ def checkout(*amounts: int, state: str = "awaiting_payment") -> dict[str, Any]:
 
 
 def changed(document: Mapping[str, Any], change: Change) -> dict[str, Any]:
-    """``document`` after ``change``."""
+    """``document`` after ``change``, which no database would take where it sets and unsets one field."""
+    assert not set(change.set) & set(change.unset), change
     after = copy.deepcopy(dict(document))
     for path, value in change.set.items():
         _at(after, path)[path.rpartition(".")[2]] = copy.deepcopy(value)

@@ -178,6 +178,17 @@ def test_a_deposit_that_lacks_something_is_topped_up_in_time_or_from_available(b
     withdraw(books, 300, "now")
 
 
+def test_what_a_deposit_lacks_is_taken_from_available_when_its_time_is_over(books):
+    terms(books, deposit_required=1000)
+    commands.pay_deposit(books.store, Cause("cmd:d", "h"), SHOP, 400)
+    books.earn(900)
+    books.pass_time(days=3, seconds=1)
+    top_up_is_due(books)
+    assert (purse(books)["deposit"], purse(books)["available"]) == (1000, 300)
+    assert not {"top_up_by", "deposit_overdue", "due_at"} & books.shop().keys()
+    withdraw(books, 300)
+
+
 def test_only_what_is_above_the_requirement_is_given_back(books):
     terms(books, deposit_required=300)
     commands.pay_deposit(books.store, Cause("cmd:d", "h"), SHOP, 1000)
