@@ -1,6 +1,7 @@
 """Whatever the order of facts, however often each comes, whoever is faster and wherever it crashes: no fen is lost or invented."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import settings
@@ -8,13 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.chassis.decisions import Decision, Verdict
-from services.payments.model import cases, escrow, purse
+from services.chassis.errors import Refusal
+from services.payments.model import cases, escrow, granting, purse, repricing
 from services.payments.model import payable as payables
 from services.payments.model import refund as refunds
 from services.payments.model.payable import Success
 from services.payments.model.plan import Books, Plan
 from tests.examples import examples
-from tests.unit.payments.books import NOW, PAY_BY, MovedError, World, changed
+from tests.unit.payments import oracles
+from tests.unit.payments.books import PAY_BY, SHOP, MovedError, World, attempt, changed
 
 ORDERS = ("o0", "o1")
 PLANNERS = {
@@ -24,7 +27,17 @@ PLANNERS = {
     "opened": cases.opened,
     "ruled": cases.ruled,
     "ended": cases.closed,
+    "granted": granting.granted,
+    "repriced": lambda books, told: repricing.order_repriced(books, told, 1),
 }
+RIGHT = {
+    "completed": oracles.settled,
+    "opened": oracles.held,
+    "ended": oracles.released,
+    "ruled": lambda *told: oracles.given_back(*told, lends=True),
+    "granted": lambda *told: oracles.given_back(*told, lends=False),
+}
+"""What a plan must do with the money, told independently."""
 
 
 class Trade(RuleBasedStateMachine):
@@ -32,6 +45,7 @@ class Trade(RuleBasedStateMachine):
 
     days = 0
     """T+n."""
+    paid_by_wallet = 0
     beyond = 0
     """How much more than was claimed a ruling may give."""
 
@@ -44,17 +58,20 @@ class Trade(RuleBasedStateMachine):
     def opened(self, first, second, commission, begin):
         """Histories begin at different points, so that a short one also sees the late chapters."""
         self.world = World.opened(first, second, attempts=2)
-        self.now, self.commission = NOW, commission
+        self.commission = commission
         self.mail: list[tuple[str, dict]] = []
         self.delivered: list[tuple[str, dict]] = []
-        self.paid_at_channel: set[int] = set()
+        self.paid_at_channel: dict[str, int] = {}
+        self.codes = {"n0": first + second, "n1": first + second}
+        """Numbers of what can be paid at the channel → the amount asked for."""
         self.orders = dict.fromkeys(ORDERS, "waiting")
+        self.prices, self.revisions = {"o0": first, "o1": second}, Counter()
         self.cases: dict[str, dict] = {}
         self.heard = 0
         self.transactions = Counter()
         self.prepare()
         if begin != "opened":
-            self.the_buyer_pays(0, again=True)
+            self.the_buyer_pays("n0", again=True)
             self.what_lies_there_comes()
         if begin in ("completed", "settled, then in dispute"):
             self.an_order_completes("o0")
@@ -68,17 +85,56 @@ class Trade(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------------------------------- what others do
 
-    @rule(attempt=st.integers(0, 1), again=st.booleans())
-    def the_buyer_pays(self, attempt, again):
-        if attempt in self.paid_at_channel:
+    @property
+    def now(self):
+        return self.world.now
+
+    @rule(number=st.sampled_from(["n0", "n1", "n2", "n3"]), again=st.booleans())
+    def the_buyer_pays(self, number, again):
+        if number in self.paid_at_channel or number not in self.codes:
             return
-        self.paid_at_channel.add(attempt)
-        told = {"number": f"n{attempt}", "transaction": f"t{attempt}"}
+        self.paid_at_channel[number] = self.codes[number]
+        told = {"number": number, "transaction": f"t{number}", "amount": self.codes[number]}
         self.mail += [("success", told)] * (2 if again else 1)
 
-    @rule(minutes=st.sampled_from([1, 1, 5, 29, 200]))
+    @rule()
+    def another_code_is_shown(self):
+        """At the price of now, whatever payments has heard of it."""
+        number = f"n{len(self.world.payable['payments'])}"
+        if set(self.orders.values()) != {"waiting"} or number > "n3":
+            return
+        told = {"shares": [{"order_id": o, "amount": self.prices[o], "revision": self.revisions[o]} for o in ORDERS]}
+        more = attempt(number, "native", sum(self.prices.values()))
+        try:
+            change = payables.add_attempt(self.world.payable, more, 9, self.now)
+            caught_up = repricing.caught_up(self.world.payable, told)
+        except Refusal:
+            return
+        self.codes[number] = more["amount"]
+        self.world.payable = changed(self.world.payable, replace(change, set={**change.set, **caught_up}))
+
+    @rule(number=st.sampled_from(["n0", "n1"]))
+    def a_code_is_reversed(self, number):
+        """Begun here, then at the channel: where it was paid there, its success goes back whenever it is told."""
+        change = payables.reversing(self.world.payable, number)
+        if change is None or self.world.payable["state"] != "open":
+            return
+        self.world.payable = changed(self.world.payable, change)
+        if number not in self.paid_at_channel:
+            self.codes.pop(number)
+            self.world.payable = changed(self.world.payable, payables.ended(self.world.payable, number))
+
+    @rule(order=st.sampled_from(ORDERS), price=st.integers(1, 2000))
+    def a_price_changes(self, order, price):
+        if self.orders[order] == "waiting":
+            self.prices[order] = price
+            self.revisions[order] += 1
+            told = {"order_id": order, "amount": price, "revision": self.revisions[order]}
+            self.mail.append(("repriced", told))
+
+    @rule(minutes=st.sampled_from([1, 1, 5, 29, 200, 24 * 60]))
     def time_passes(self, minutes):
-        self.now += timedelta(minutes=minutes)
+        self.world.now += timedelta(minutes=minutes)
 
     @rule()
     def the_timer_fires(self):
@@ -93,13 +149,24 @@ class Trade(RuleBasedStateMachine):
             self.orders[order] = "closed"
             self.mail.append(("closed", {"order_id": order, "was_paid": was_paid}))
 
-    @rule(order=st.sampled_from(ORDERS))
-    def an_order_completes(self, order):
+    @rule(order=st.sampled_from(ORDERS), freight=st.sampled_from([0, 0, 1, 500]))
+    def an_order_completes(self, order, freight=0):
         if self.orders[order] == "paid":
             self.orders[order] = "completed"
             bp = {"commission_bp": self.commission, "commission_policy": "p"}
             when = {"completed_at": self.now, "settlement_days": self.days}
-            self.mail.append(("completed", {"order_id": order, **bp, **when}))
+            goods = max(0, self.prices[order] - freight)
+            self.mail.append(("completed", {"order_id": order, "goods_amount": goods, **bp, **when}))
+
+    @rule(order=st.sampled_from(ORDERS), amount=st.integers(1, 2000))
+    def a_line_is_given_back(self, order, amount):
+        """By its merchant, without a case."""
+        busy = any(case["order_id"] == order and case["state"] != "over" for case in self.cases.values())
+        if self.orders[order] in ("paid", "completed") and not busy:
+            number = f"rf-{order}-m{self.revisions['grants'] + 1}"
+            self.revisions["grants"] += 1
+            told = {"order_id": order, "refund_id": number, "amount": amount, "shop_id": SHOP}
+            self.mail.append(("granted", told))
 
     @rule(order=st.sampled_from(ORDERS), claim=st.integers(1, 2500))
     def a_case_opens(self, order, claim):
@@ -201,12 +268,14 @@ class Trade(RuleBasedStateMachine):
         kind, told = message
         books = self.world.books(told.get("order_id", ""))
         if kind == "success":
-            total = books.payable["amount"]
-            success = Success(told["number"], told["transaction"], total, "CNY")
+            success = Success(told["number"], told["transaction"], told["amount"], "CNY")
             return books, payables.collect(books.payable, success, self.now)
-        if not cases.needs_shop(books.payable, told["order_id"]) or "case_id" not in told:
+        if not cases.needs_shop(books.payable, told["order_id"]) or not {"case_id", "refund_id"} & told.keys():
             books = Books(books.payable)
-        return books, PLANNERS[kind](books, told)
+        plan = PLANNERS[kind](books, told)
+        if isinstance(plan, Plan) and kind in RIGHT:
+            RIGHT[kind](books, told, plan)
+        return books, plan
 
     def _handle(self, message) -> bool:
         """Whether the message may be acked."""
@@ -224,12 +293,12 @@ class Trade(RuleBasedStateMachine):
             if fact.type.endswith("payment.succeeded.v1"):
                 self.transactions[fact.data["transaction_id"]] += 1
                 for share in fact.data["shares"]:
-                    self._share_came(share["order_id"])
+                    self._share_came(share["order_id"], share["amount"])
             elif fact.data["case_id"] and self.cases[fact.data["case_id"]]["state"] == "ruled":
                 self._end(self.cases[fact.data["case_id"]])
 
-    def _share_came(self, order):
-        if self.orders[order] == "waiting":
+    def _share_came(self, order, amount):
+        if self.orders[order] == "waiting" and self.prices[order] == amount:
             self.orders[order] = "paid"
         else:
             self.mail.append(("rejected", {"order_id": order}))
@@ -256,11 +325,16 @@ class Trade(RuleBasedStateMachine):
         self.world.check()
         assert all(share["escrow"] == 0 for share in self.world.payable["shares"])
         assert self.world.purse().held == {}
-        paid = len(self.paid_at_channel) * self.world.payable["amount"]
-        assert self.world.collected() == paid
+        assert self.world.collected() == sum(self.paid_at_channel.values())
         kinds = Counter(entry["kind"] for entry in self.world.entries.values())
-        assert kinds["collect"] + kinds["return"] == len(self.paid_at_channel)
+        assert kinds["collect"] + kinds["return"] == len(self.paid_at_channel) + self.paid_by_wallet
         assert kinds["refund"] == sum(1 for row in self.world.refunds.values() if row["amount"])
+        oracles.bills_close(self.world)
+        oracles.sums_of_periods_are_the_journal_s(self.world)
+        oracles.the_channel_agrees(self.world, self.taken_by_the_channel())
+
+    def taken_by_the_channel(self):
+        return {f"t{number}": amount for number, amount in self.paid_at_channel.items()}
 
     def _drain(self):
         for _ in range(200):

@@ -7,23 +7,27 @@ agreed part is shared, (11) the sealed chain verifies. (12), that writers do not
 """
 
 import copy
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
+from services.chassis.decisions import Change
 from services.chassis.errors import Refusal
-from services.payments.model import deposits, ledger, packets, sealing, settling, sharing, withdrawals
+from services.payments.model import deposits, ledger, packets, payable, sealing, settling, sharing, wallet, withdrawals
 from services.payments.model.ledger import Entry, Posting
-from services.payments.model.plan import Credit, Plan
+from services.payments.model.payable import Success
+from services.payments.model.plan import Books, Credit, Plan, Row
 from tests.examples import examples
-from tests.unit.payments.books import NOW, SHOP, MovedError
+from tests.unit.payments import oracles
+from tests.unit.payments.books import FRIEND, NOW, SHOP, TOP_UP, MovedError
 from tests.unit.payments.test_any_history import ORDERS, Trade
 
-FRIEND = "shop_b"
+BUYER = "buyer"
 ACCOUNT = {"holder": "茶铺", "number": "6222000000001234", "bank": "招商银行"}
-DRAWING = withdrawals.Limits(1, 10**6, 10**7, 2, {"withdrawal_fee": "withdrawal_fee@2014-05-29"})
+DRAWING = withdrawals.Limits(1, 10**6, 2500, 2, {"withdrawal_fee": "withdrawal_fee@2014-05-29"})
 PACKET = packets.Limits(5, 1, 20_000, timedelta(days=1))
 SHARING = sharing.Limits(3000, 50, 50, timedelta(days=30))
 
@@ -45,6 +49,7 @@ class Money(Trade):
     def opened(self, first, second, commission, begin, days, marked, capital):
         """Late chapters are reached sooner where orders are paid, marked and settled, and the shop has something."""
         self.days, self.marked, self.capital = days, marked, capital
+        self.topped_up, self.reasons = {}, []
         super().opened(first=first, second=second, commission=commission, begin=begin)
 
     def prepare(self):
@@ -58,9 +63,9 @@ class Money(Trade):
             )
             self._beside(Plan(entries=(entry,), credits=(credit,)))
 
-    def _shop_does(self, plan_of) -> Plan | None:
+    def _shop_does(self, plan_of, shop=SHOP) -> Plan | None:
         """Write what the shop asks for, twice: the second time nothing is added. None: it was refused, and nothing moved."""
-        books = self.world.books()
+        books = self.world.books(shop=shop)
         try:
             plan = plan_of(books)
         except Refusal:
@@ -100,8 +105,16 @@ class Money(Trade):
     @precondition(lambda self: self.world.of(settling.ROWS))
     @rule(data=st.data(), days=st.integers(0, 3))
     def pending_money_matures(self, data, days):
-        row = data.draw(st.sampled_from(self.world.of(settling.ROWS)))
-        self._beside(settling.matured(row, self.now + timedelta(days=days)))
+        row, when = data.draw(st.sampled_from(self.world.of(settling.ROWS))), self.now + timedelta(days=days)
+        plan = settling.matured(row, when)
+        if isinstance(plan, Plan):
+            completed = next(
+                told["completed_at"]
+                for kind, told in self.delivered + self.mail
+                if kind == "completed" and told["order_id"] == row["order_id"]
+            )
+            assert when >= oracles.midnight_after(completed, self.days), "not before its day"
+        self._beside(plan)
 
     @rule(order=st.sampled_from(ORDERS))
     def an_order_is_marked_for_sharing(self, order):
@@ -133,6 +146,20 @@ class Money(Trade):
         when = self.now + timedelta(days=31 if late else 0)
         self._beside(sharing.on_timer(row, when) if late else sharing.unfrozen(row))
 
+    @precondition(lambda self: any(row["shares"] for row in self.world.of(sharing.ROWS)))
+    @rule(data=st.data(), part=st.integers(1, 120), number=st.sampled_from("xyz"))
+    def the_friend_gives_some_back(self, data, part, number):
+        row = data.draw(st.sampled_from([row for row in self.world.of(sharing.ROWS) if row["shares"]]))
+        line = data.draw(st.sampled_from(row["shares"]))
+        amount = max(1, line["receivers"][0]["amount"] * part // 100)
+        asked = {"out_return_no": number, "out_order_no": line["out_order_no"], "amount": amount}
+        try:
+            if sharing.returned_before(row, asked, FRIEND):
+                return
+        except Refusal:
+            return
+        self._shop_does(lambda books: sharing.returned(row, books.shop, books.credits, asked), FRIEND)
+
     # ----------------------------------------------------------------------------------------------------- withdrawals
 
     @rule(part=st.integers(1, 110))
@@ -140,8 +167,10 @@ class Money(Trade):
         amount = max(1, self.world.purse().available * part // 100)
         number = f"wdr_{len(self.world.of(withdrawals.ROWS))}"
         row = {"_id": number, "amount": amount, "account": ACCOUNT}
-        done = self._shop_does(lambda books: withdrawals.request(books.shop, books.credits, row, DRAWING, 1, today=0))
+        before = self.world.purse()
+        done = self._shop_does(lambda books: withdrawals.request(books.shop, books.credits, row, DRAWING, self.now, today=0))
         assert done is None or self.world.shop["receivable"] == 0, "debts come first"
+        assert done is None or amount + DRAWING.fee <= before.available - before.receivable
 
     @rule(order=st.sampled_from(ORDERS), claim=st.integers(1, 2500), platform=st.booleans())
     def a_shop_that_has_spent_everything_is_ruled_against(self, order, claim, platform):
@@ -163,7 +192,10 @@ class Money(Trade):
     @rule(data=st.data(), pays=st.booleans())
     def the_bank_answers(self, data, pays):
         row = data.draw(st.sampled_from(self.world.of(withdrawals.ROWS)[-2:]))
+        known, before = row["state"], self.world.purse().available
         self._beside(withdrawals.paid(row, self.now) if pays else withdrawals.failed(row, "no", self.now))
+        back = row["amount"] + row["fee"] if known == "processing" and not pays else 0
+        assert self.world.purse().available == before + back, "what the bank refuses comes back once, fee and all"
 
     # ----------------------------------------------------------------------------------------------------- red packets
 
@@ -189,11 +221,57 @@ class Money(Trade):
             wallet = self.world.rows.get(("wallets", who))
             self._shop_does(lambda _: packets.claimed(packet, wallet, who, self.now))
 
+    @rule(total=st.integers(1, 600))
+    def the_buyer_gives_a_packet(self, total):
+        row = {"_id": f"pkt_{len(self.world.of(packets.ROWS))}", "kind": "normal", "count": 2, "greeting": ""}
+        row["total"], purse = total * 2, self.world.rows.get(("wallets", BUYER))
+        self._shop_does(lambda _: packets.given(purse, BUYER, row, PACKET, self.now, lambda most: total % most))
+
     @precondition(lambda self: self.world.of(packets.ROWS))
     @rule(data=st.data(), hours=st.sampled_from([0, 25]))
     def a_packet_expires(self, data, hours):
-        packet = data.draw(st.sampled_from(self.world.of(packets.ROWS)))
-        self._beside(packets.expired(packet, self.now + timedelta(hours=hours)))
+        packet, when = data.draw(st.sampled_from(self.world.of(packets.ROWS))), self.now + timedelta(hours=hours)
+        givers = self.world.rows.get(("wallets", packet.get("giver", "")))
+        plan = packets.expired(packet, when, givers)
+        if isinstance(plan, Plan):
+            assert when >= packet["expires_at"]
+            account = ledger.wallet(packet["giver"]) if "giver" in packet else ledger.available(packet["shop_id"])
+            assert oracles.moves(plan, "packet_back")[account] == packet["left"], "to who gave it"
+        self._beside(plan)
+
+    # --------------------------------------------------------------------------------------------------------- wallets
+
+    @rule(amount=st.integers(1, 3000))
+    def the_wallet_is_topped_up(self, amount):
+        number = f"t_{len(self.topped_up)}"
+        row = {**wallet.topup(number, BUYER, amount, "native", 10**6), "version": 1}
+        change, entry = wallet.topped_up(row, Success(number, f"x{number}", amount, "CNY"), self.now)
+        assert change.set["state"] == "paid"
+        self.topped_up[f"x{number}"] = amount
+        known = self.world.rows.get(("wallets", BUYER))
+        empty = {"_id": BUYER, "currency": "CNY", "balance": amount}
+        into = Row("wallets", known, Change(inc={"balance": amount})) if known else Row("wallets", empty)
+        self._beside(Plan(entries=(entry,), rows=(into,)))
+
+    @rule()
+    def the_buyer_pays_by_wallet(self):
+        found, purse = self.world.payable, self.world.rows.get(("wallets", BUYER))
+        price, is_open = sum(self.prices.values()), set(self.orders.values()) == {"waiting"}
+        if purse is None or purse["balance"] < price or not is_open or found["amount"] != price:
+            return
+        try:
+            change, plan = wallet.spend(
+                found, payable.attempt(f"w_{len(found['payments'])}", "wallet", price), self.now
+            )
+        except Refusal:
+            return
+        spent = Row("wallets", purse, Change(inc={"balance": -price}))
+        self.world.write(replace(plan, payable=change, rows=(spent,)), Books(found))
+        self.paid_by_wallet += 1
+        self._hear()
+
+    def taken_by_the_channel(self):
+        return super().taken_by_the_channel() | self.topped_up
 
     # -------------------------------------------------------------------------------------------------------- deposits
 
@@ -207,12 +285,23 @@ class Money(Trade):
     @rule(required=st.sampled_from([0, 300, 900]))
     def a_deposit_is_required(self, required):
         asked = {"deposit_required": required, "reason": "风控"}
-        change = deposits.terms_set(self.world.shop, asked, 10**6, self.now, timedelta(days=3))
+        change = deposits.terms_set(self.world.shop, asked, 10**6, self.now, TOP_UP)
         self.world.write(Plan(shop=change), self.world.books())
 
     @rule(days=st.sampled_from([0, 4]))
     def the_time_to_top_up_is_over(self, days):
-        self._shop_does(lambda books: deposits.due(books.shop, books.credits, self.now + timedelta(days=days)))
+        when, before = self.now + timedelta(days=days), self.world.purse()
+        by, required = self.world.shop.get("top_up_by"), self.world.shop.get("deposit_required", 0)
+        done = self._shop_does(lambda books: deposits.due(books.shop, books.credits, when))
+        if done is None:
+            return
+        assert by <= when
+        free = max(0, before.available - before.receivable)
+        taken = min(max(0, required - before.deposit), free)
+        after = self.world.purse()
+        assert (after.deposit, after.available) == (before.deposit + taken, free - taken)
+        overdue = required > after.deposit
+        assert (self.world.shop.get("deposit_overdue", False), "top_up_by" in self.world.shop) == (overdue, overdue)
 
     @rule(amount=st.integers(1, 500))
     def some_of_the_deposit_is_asked_back(self, amount):
@@ -254,12 +343,31 @@ class Money(Trade):
             assert told.get(ledger.frozen(row["_id"]), 0) == row["frozen"] >= 0
             parts = sum(part["amount"] for share in row["shares"] for part in share["receivers"])
             assert parts + row["frozen"] <= row["kept"] <= row["paid"] * 3000 // 10_000
-        for wallet in self.world.of("wallets"):
-            assert told[ledger.wallet(wallet["_id"])] == wallet["balance"]
+            for line in row["shares"]:
+                back = sum(one["amount"] for one in row["returns"] if one["out_order_no"] == line["out_order_no"])
+                assert back <= sum(one["amount"] for one in line["receivers"])
+        for purse in self.world.of("wallets"):
+            assert told.get(ledger.wallet(purse["_id"]), 0) == purse["balance"] >= 0
+        gone = [row for row in self.world.of(withdrawals.ROWS) if row["state"] != "failed"]
+        fees = sum(
+            side["amount"]
+            for one in self.world.entries.values()
+            if one["kind"] == "settle"
+            for side in one["postings"]
+            if side["account"] == ledger.FEE
+        )
+        assert told.get(ledger.FEE, 0) == fees + sum(row["fee"] for row in gone)
+        assert sum(row["amount"] for row in gone) <= DRAWING.day_most * len(
+            {oracles.midnight_after(self.now, 0), *map(self._day, gone)}
+        )
         for share in self.world.payable["shares"]:
             back = [row["amount"] for row in self.world.refunds.values() if row["order_id"] == share["order_id"]]
             assert sum(back) <= share["amount"]
             assert len(back) <= 50
+
+    def _day(self, row):
+        entry = self.world.entries[f"withdraw:{row['_id']}"]
+        return oracles.midnight_after(entry["posted_at"], 0)
 
     def teardown(self):
         super().teardown()
