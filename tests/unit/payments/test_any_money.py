@@ -168,7 +168,9 @@ class Money(Trade):
         number = f"wdr_{len(self.world.of(withdrawals.ROWS))}"
         row = {"_id": number, "amount": amount, "account": ACCOUNT}
         before = self.world.purse()
-        done = self._shop_does(lambda books: withdrawals.request(books.shop, books.credits, row, DRAWING, self.now, today=0))
+        done = self._shop_does(
+            lambda books: withdrawals.request(books.shop, books.credits, row, DRAWING, self.now, today=0)
+        )
         assert done is None or self.world.shop["receivable"] == 0, "debts come first"
         assert done is None or amount + DRAWING.fee <= before.available - before.receivable
 
