@@ -10,7 +10,7 @@ from services.catalog.model.search import DEEPEST, PRICE_MOST, check, check_text
 from services.catalog.queries import search_check
 from services.catalog.queries.images import Pictures
 from services.catalog.store import SERVICE, Store
-from services.catalog.store.search import words
+from services.catalog.store.search import documents, words
 from services.catalog.store.search.asking import Question
 from services.catalog.store.search.documents import LISTED_AS
 from services.catalog.store.search.finding import Finding, Found
@@ -155,10 +155,12 @@ class Search:
             skus = [
                 (sku["sku_id"], [words.plain(each) for each in sku["values"]]) for sku in product["listing"]["skus"]
             ]
-            named = asked & {value for _, values in skus for value in values}
+            said = {sku_id: set(documents.said_by(values)) for sku_id, values in skus}
+            named = (asked & set().union(*said.values())) - set(words.terms(product["listing"]["name"]))
+            named |= asked & {value for _, values in skus for value in values}
             return any(
                 attributes.items() <= dict(zip(axes, values, strict=True)).items()
-                and named <= set(values)
+                and named <= said[sku_id]
                 and stock.get(sku_id, {}).get("available", 0) > 0
                 for sku_id, values in skus
             )

@@ -133,6 +133,22 @@ def test_two_values_in_the_words_must_be_of_one_sku(index):
     assert sorted(index.names("红色")) == ["碎花连衣裙", "素色连衣裙"]
 
 
+def test_a_word_in_a_value_and_a_description_say_nothing_of_another_sku(index):
+    axes = ["颜色", "尺码"]
+    said = [{"text": "也有红色的面料", "image": ""}]
+    index.house.upsert(
+        product("dark", name="短裤甲", axes=axes, skus=[sku("大红色", "M"), sku("蓝色", "XL")]),
+        product("inches", name="短裤乙", axes=axes, skus=[sku("红色", "M"), sku("蓝色", "XL(175/96A)")]),
+        product("told", name="短裤丙", axes=axes, skus=[sku("绿色", "XL")], detail=said),
+        product("words", name="短裤丁", axes=axes, skus=[sku("大红色", "XL(175/96A)")]),
+        product("named", name="红色短裤戊", axes=["尺码"], skus=[sku("XL")]),
+    )
+    index.start()
+    for asked in ({}, {"in_stock": True}):
+        found = index.find("红色 XL", **asked)
+        assert (sorted(hit["name"] for hit in found["products"]), found["relaxed"]) == (["短裤丁", "红色短裤戊"], False)
+
+
 def test_filters_orders_facets_and_pages(sample):
     tree = sample.house.store.tree()
     women = next(found for found in tree if found.path == "女装")
@@ -168,6 +184,24 @@ def test_only_what_can_be_bought_is_shown_when_asked_for(sample):
     )
     shown = sample.paged(q="连衣裙", size=2, in_stock=True)
     assert len(shown) == len(set(shown)) > 5
+
+
+@pytest.mark.parametrize(
+    ("called", "letter"),
+    [
+        ("裙子", "裙"),
+        ("箱子", "箱"),
+        ("靴子", "靴"),
+        ("杯子", "杯"),
+        ("椅子", "椅"),
+        ("夏天穿的裙子", "裙"),
+        ("包包", "包"),
+    ],
+)
+def test_what_people_call_a_thing_finds_the_names_that_end_so(sample, called, letter):
+    found = sample.find(called, size=10)["products"]
+    assert found
+    assert all(letter in words.heads(hit["name"]) for hit in found), [hit["name"] for hit in found]
 
 
 def test_where_no_product_holds_every_word_those_that_hold_most_are_shown_and_it_is_said(sample):

@@ -12,8 +12,6 @@ from services.catalog.store.search import documents, words
 
 MUST, SHOULD, NOT = tantivy.Occur.Must, tantivy.Occur.Should, tantivy.Occur.MustNot
 WORDS_MOST: Final = 16
-TOGETHER_MOST: Final = 3
-"""Axes of a SKU."""
 _FUZZY_FROM: Final = 4
 """Letters a Latin word must have before a misspelling of it is looked for."""
 _SCATTERED_FROM: Final = 3
@@ -51,7 +49,7 @@ class Asking:
     def _words(self, asked: Sequence[str]) -> tantivy.Query:
         """All of them; two or more that are values of SKUs must be values of one SKU."""
         values = [word for word in asked if self._is_value(word)]
-        together = 2 <= len(values) <= TOGETHER_MOST
+        together = 2 <= len(values) <= documents.AXES_MOST
         alone = [word for word in asked if not (together and word in values)]
         parts = [(MUST, self._word(word)) for word in alone]
         if together:
@@ -60,11 +58,11 @@ class Asking:
         return tantivy.Query.boolean_query(parts)
 
     def _together(self, values: Sequence[str]) -> tantivy.Query:
-        """One SKU has them all, or a product that has no SKU of such a value says it of itself (红色连衣裙 by its name, XL by a SKU)."""
+        """One SKU has them all, or a product that has no SKU of such a value says it of all of them (红色连衣裙 by its name, XL by a SKU)."""
         ways = []
         for said in (some for size in range(len(values) + 1) for some in itertools.combinations(values, size)):
             rest = [word for word in values if word not in said]
-            parts = [(MUST, self._word(word)) for word in said]
+            parts = [(MUST, self._term("own", word)) for word in said]
             parts += [(NOT, self._term("values", word)) for word in said]
             if rest:
                 parts.append((MUST, self._term("values", documents.values_of(rest))))
@@ -72,7 +70,9 @@ class Asking:
         return tantivy.Query.boolean_query(ways)
 
     def _is_value(self, word: str) -> bool:
-        return self._searcher.doc_freq("values", word) > 0
+        """A whole value of some SKU, or a part of values more often than something said of products."""
+        found = self._searcher.doc_freq
+        return found("whole", word) > 0 or found("values", word) > found("own", word)
 
     def _any(self, asked: Sequence[str]) -> tantivy.Query:
         """Half of the words, or most of the letters side by side or not in the name."""
@@ -96,6 +96,8 @@ class Asking:
             ways.append(self._boost(self._term("letters", word), 1.5))
         if len(single) >= _SCATTERED_FROM:  # 不粘锅: 不粘平底煎锅
             ways.append(self._boost(self._all(self._term("letters", letter) for letter in single), 0.5))
+        if called := words.head(word):  # 裙子: 连衣裙, 半身裙
+            ways.append(self._boost(self._term("heads", called), 0.6))
         if words.is_latin(word) and len(word) >= _FUZZY_FROM:
             for field in ("name", "body"):
                 fuzzy = tantivy.Query.fuzzy_term_query(self._schema, field, word, 1, transposition_cost_one=True)

@@ -16,7 +16,7 @@ from services.catalog.store.search import words
 from services.chassis import clock
 from services.chassis.mongo import Document
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Raise it when anything here changes: every machine then builds its index anew."""
 BETWEEN: Final = "\x1f"
 IS: Final = "\x1e"
@@ -25,10 +25,18 @@ LISTED_AS: Final = "listing_version"
 """The field of a hit that tells as which version the product was indexed; for checking the index, and shown to nobody."""
 TEXT_LONGEST: Final = 400
 """Letters of the description that are indexed."""
+AXES_MOST: Final = 3
+"""Axes of a SKU, and so values that a question can name together."""
+SAID_MOST: Final = 6
+"""Values of one SKU, and words in them, that a question may name together."""
+MANY_SKUS: Final = 60
+"""From so many on only whole values are indexed together."""
 
 
 def schema() -> tantivy.Schema:
-    """id and shop as they are; name by words and by letters; body: everything else that is said; skus and values: selections."""
+    """id and shop as they are; name by words, by letters and by the last letters of its words; own: what holds for all SKUs; body: everything
+    else that is said; skus, values and whole: selections, with axes, of values and words in them, and single whole values.
+    """
     build = tantivy.SchemaBuilder()
     build.add_text_field("id", stored=True, tokenizer_name="raw")
     build.add_text_field("shop", tokenizer_name="raw", index_option="basic")
@@ -36,9 +44,12 @@ def schema() -> tantivy.Schema:
     build.add_unsigned_field("category", indexed=True, fast=True)
     build.add_text_field("name", tokenizer_name=WORDS)
     build.add_text_field("letters", tokenizer_name=WORDS)
+    build.add_text_field("heads", tokenizer_name=WORDS, index_option="basic")
+    build.add_text_field("own", tokenizer_name=WORDS, index_option="basic")
     build.add_text_field("body", tokenizer_name=WORDS, index_option="freq")
     build.add_text_field("skus", tokenizer_name="raw", index_option="basic")
     build.add_text_field("values", tokenizer_name="raw", index_option="basic")
+    build.add_text_field("whole", tokenizer_name="raw", index_option="basic")
     build.add_text_field("attribute", tokenizer_name="raw", index_option="basic", fast=True)
     build.add_unsigned_field("price", indexed=True, fast=True)
     build.add_unsigned_field("created", indexed=True, fast=True)
@@ -65,13 +76,15 @@ def document(product: Mapping[str, Any], tree: Tree) -> tantivy.Document:
     made.add_unsigned("category", listing["category_id"])
     made.add_text("name", " ".join(words.terms(listing["name"])))
     made.add_text("letters", " ".join(words.letters(listing["name"])))
+    made.add_text("heads", " ".join(words.heads(listing["name"])))
+    made.add_text("own", " ".join(_unique(words.terms(_own(listing, path)))))
     made.add_text("body", " ".join(words.terms(_body(listing, path))))
     for term in _unique(selection(pairs) for sku in listing["skus"] for pairs in _selections(listing["axes"], sku)):
         made.add_text("skus", term)
-    for term in _unique(
-        values_of(value for _, value in pairs) for sku in listing["skus"] for pairs in _selections(listing["axes"], sku)
-    ):
+    for term in _unique(_together(listing["skus"])):
         made.add_text("values", term)
+    for term in _unique(words.plain(value) for sku in listing["skus"] for value in sku["values"]):
+        made.add_text("whole", term)
     for term in _unique(_attributes(listing)):
         made.add_text("attribute", term)
     made.add_unsigned("price", cheapest["price"])
@@ -86,8 +99,15 @@ def selection(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def values_of(values: Iterable[str]) -> str:
-    """The term of values that one SKU has, whatever their axes."""
+    """The term of values that one SKU has, or of words in them, whatever their axes."""
     return BETWEEN.join(sorted(words.plain(value) for value in values))
+
+
+def said_by(values: Iterable[str]) -> list[str]:
+    """What may be said of a SKU with these values: each whole, then the words in them (大红色: 红色; XL(175/96A): xl)."""
+    whole = [words.plain(value) for value in values]
+    parts = (word for value in whole for word in words.terms(value) if len(word) > 1)
+    return list(_unique([*whole, *parts]))
 
 
 def _unique(found: Iterable[str]) -> Iterator[str]:
@@ -98,6 +118,15 @@ def _selections(axes: list[str], sku: Mapping[str, Any]) -> Iterator[tuple[tuple
     pairs = list(zip(axes, sku["values"], strict=True))
     for size in range(1, len(pairs) + 1):
         yield from combinations(pairs, size)
+
+
+def _together(skus: list[Document]) -> Iterator[str]:
+    """The terms of what can be said of one SKU at once: up to as many words as a SKU has axes."""
+    for sku in skus:
+        most = SAID_MOST if len(skus) < MANY_SKUS else len(sku["values"])
+        said = said_by(sku["values"])[:most]
+        for size in range(1, AXES_MOST + 1):
+            yield from map(values_of, combinations(said, size))
 
 
 def _attributes(listing: Document) -> Iterator[str]:
@@ -121,8 +150,17 @@ def _body(listing: Document, path: list[Category]) -> str:
     values = dict.fromkeys(value for sku in listing["skus"] for value in sku["values"])
     codes = dict.fromkeys(sku["merchant_sku"] for sku in listing["skus"] if sku.get("merchant_sku"))
     said = " ".join(block.get("text", "") for block in listing["detail"])[:TEXT_LONGEST]
-    properties = (found["value"] for found in listing["properties"])
-    return " ".join([*(category.name for category in path), *properties, *values, *codes, said])
+    return " ".join([*_holding(listing, path), *values, *codes, said])
+
+
+def _own(listing: Document, path: list[Category]) -> str:
+    """What is said of the product and so of every SKU; a description says too much."""
+    return " ".join([listing["name"], *_holding(listing, path)])
+
+
+def _holding(listing: Document, path: list[Category]) -> Iterator[str]:
+    yield from (category.name for category in path)
+    yield from (found["value"] for found in listing["properties"])
 
 
 def _hit(product: Mapping[str, Any], cheapest: Mapping[str, Any]) -> Document:

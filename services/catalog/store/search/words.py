@@ -15,7 +15,7 @@ _LATIN: Final = re.compile(r"[a-z0-9]+(?:[.'-][a-z0-9]+)*")
 _PART: Final = re.compile(r"[a-z]+|[0-9]+")
 _HAN: Final = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
 _LETTER: Final = re.compile(r"[a-z0-9]+|[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
-_FILLING: Final = frozenset("的了和与及或款个件之")
+_FILLING: Final = frozenset("的了和与及或款个件之穿")
 """Said in between, and found nowhere in particular."""
 
 
@@ -38,6 +38,16 @@ def terms(text: str) -> list[str]:
 def letters(text: str) -> list[str]:
     """The letters of ``text`` in order, a Latin run as one."""
     return _LETTER.findall(plain(text))
+
+
+def heads(text: str) -> list[str]:
+    """The last letters of the words of a name, which tell what it is: 连衣裙 and 半身裙 are 裙, 保温杯 is 杯."""
+    return list(dict.fromkeys(word[-1] for run in _HAN.findall(plain(text)) for word in rjieba.cut(run)))
+
+
+def head(word: str) -> str:
+    """The letter by which people call a thing with two: 裙子, 包包; empty where ``word`` is no such name."""
+    return word[0] if len(word) == 2 and word[1] in ("子", word[0]) and _HAN.match(word) else ""
 
 
 def asked(text: str) -> list[str]:
