@@ -53,15 +53,20 @@ def upload(shop: Api, path: Path, *, policy: str = "reject_failed", dry_run: boo
 def watch(
     shop: Api, import_id: str, tell: Callable[[dict[str, Any]], None] = lambda _job: None, within_s: float = 120
 ) -> dict[str, Any]:
-    """Ask for the job until it has ended, telling ``tell`` of each answer. Raises TimeoutError, UnexpectedAnswer."""
-    until = clock.monotonic() + within_s
+    """Ask for the job until it has ended, telling ``tell`` of each answer.
+
+    Raises TimeoutError when nothing of it has moved for ``within_s`` seconds, UnexpectedAnswer.
+    """
+    until, known = clock.monotonic() + within_s, None
     while True:
         job = shop.get(f"/v1/imports/{import_id}")
         tell(job)
         if job["state"] in ENDED:
             return job
+        if job != known:
+            until, known = clock.monotonic() + within_s, job
         if clock.monotonic() > until:
-            raise TimeoutError(f"import {import_id} is still {job['state']} after {within_s:.0f} s: {job}")
+            raise TimeoutError(f"import {import_id} is still {job['state']}, and was for {within_s:.0f} s: {job}")
         time.sleep(0.1)
 
 

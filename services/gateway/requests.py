@@ -38,10 +38,14 @@ def header(scope: Scope, name: bytes) -> str:
     return ""
 
 
-def has_already(scope: Scope, tag: str) -> bool:
-    """Whether ``If-None-Match`` names the strong ``tag``, alone or in a list, maybe as the weak one that a proxy made of it (RFC 9110)."""
+def has_already(scope: Scope, tag: str, *, anything: bool = True) -> bool:
+    """Whether ``If-None-Match`` names the strong ``tag``, alone or in a list, maybe as the weak one that a proxy made of it (RFC 9110).
+
+    ``anything``: ``*`` counts too; only for who knows that there is something.
+    """
+    known = {tag, "*"} if anything else {tag}
     asked = header(scope, b"if-none-match")
-    return bool(asked) and any(each.strip().removeprefix("W/") in (tag, "*") for each in asked.split(","))
+    return bool(asked) and any(each.strip().removeprefix("W/") in known for each in asked.split(","))
 
 
 async def body_of(scope: Scope, receive: Receive, limit: int) -> bytes:

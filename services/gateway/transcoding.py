@@ -119,14 +119,14 @@ class Door:
         )
 
     async def _immutable(self, scope: Scope, _receive: Receive, path: list[str], traceparent: str) -> Answer:
-        """Bytes that a path answers for ever. Whoever has them is told so without asking the service."""
+        """Bytes that a path answers for ever. Whoever names their tag is told so without asking the service; ``*`` names none."""
         query = requests.query_of(scope)
         values: dict[str, Any] = {}
         requests.add_parameters(self._route, values, query, path)
         request = requests.message_of(self._route, values)
         asked = request.SerializeToString(deterministic=True)
         tag = b'"' + hashlib.blake2b(asked, digest_size=12).hexdigest().encode() + b'"'
-        if requests.has_already(scope, tag.decode()):
+        if requests.has_already(scope, tag.decode(), anything=False):
             return 304, [(b"etag", tag), FOREVER], b""
         metadata = self._metadata(scope, requests.authorization(scope, query), traceparent)
         answer: Any = (await self._backend.ask(self._method, request, metadata, self._timeout_s))[0]

@@ -64,6 +64,9 @@ def test_caches_keep_it_for_ever_and_it_runs_nothing(shop, api):
     for told in (tag, f'"other", W/{tag}'):
         kept = api.line.client.get(api.base_url + path, headers={"If-None-Match": told})
         assert (kept.status_code, kept.content, kept.headers["etag"]) == (304, b"", tag)
+    for asked in (f"/v1/images/{'0' * 40}", f"{path}?size=77"):
+        missing = api.line.client.get(api.base_url + asked, headers={"If-None-Match": "*"})
+        assert missing.status_code in (400, 404), "what there is not, nobody has"
     other = api.line.client.get(api.base_url + path, params={"size": 100}, headers={"If-None-Match": tag})
     assert (other.status_code, other.headers["etag"] != tag) == (200, True)
 

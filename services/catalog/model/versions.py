@@ -1,33 +1,17 @@
-"""Versions of a listing: what buyers saw, and what the old API lets nobody change once they could see it."""
+"""Versions of a listing: what buyers saw."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from services.catalog.model.products import Listing, Problem
-
 PRICES: Final = ("price", "original_price")
 WHOLE_EVERY: Final = 16
 """So many rows are read at most to show an old version."""
-FROZEN: Final = ("name", "category_id", "properties")
-"""商品名称, 分类 and 属性: frozen once a product has been on the shelf (微信商铺API手册 V1.15, 1.3 note 2)."""
 
 
 def was_shown(product: Mapping[str, Any]) -> bool:
     """Whether the current version of ``product`` has been on sale. Rows from before this was noted: whether any version was."""
     return bool(product.get("shown", product["ever_listed"]))
-
-
-def frozen_changes(product: Mapping[str, Any], wanted: Listing) -> list[Problem]:
-    """What of ``wanted`` the old API would refuse: changes of name, category or properties of a product that was ever listed.
-
-    ``/v1`` makes a new version instead, which the order snapshot can still show the old one beside.
-    """
-    if not product["ever_listed"]:
-        return []
-    message = "is fixed since the product was first on sale; leave it as it is or make a new product"
-    changed = [field for field in FROZEN if wanted[field] != product["listing"][field]]
-    return [Problem(field, "FROZEN", message) for field in changed]
 
 
 def old_version(product: Mapping[str, Any], now: datetime) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def product(
             for sku in row["listing"]["skus"]
         ],
         "sale_windows": [_terms(found) for found in windows.coming(row, now)],
+        "was_listed": own and row["ever_listed"],
     }
 
 

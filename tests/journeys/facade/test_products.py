@@ -1,12 +1,15 @@
 """Products through the 2014 shop API: what its manual promises, what its clients really send, seen again through /v1."""
 
 import copy
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.backends.processes import wait_until
 from tests.journeys.facade.asking import RETRIED, create, info
 from tests.journeys.old_shop import BLACK, COLOUR, LEAF, RED, SIZE, M, body
+from tests.journeys.test_catalog import done
 
 
 def test_a_product_lives_as_in_the_manual(old, shop):
@@ -118,6 +121,21 @@ def test_who_sends_back_what_get_shows_changes_nothing(old, shop):
     old.post("/merchant/update", before)
     assert info(old, identity) == before
     assert shop.api.get(f"/v1/products/{identity}")["product"] == product
+
+
+def test_what_was_on_sale_stays_as_it_was_also_where_an_undo_made_it_a_draft_again(old, shop):
+    line = {"external_id": "tea", "name": "茶", "skus": [{"price": 500, "quantity": 3}]}
+    done(shop.api, json.dumps({**line, "listed": False}) + "\n", format="jsonl")
+    sold = done(shop.api, json.dumps({**line, "listed": True}) + "\n", format="jsonl")
+    (product,) = shop.api.get("/v1/products")["products"]
+    assert (product["state"], product["was_listed"]) == ("listed", True)
+    shop.api.post(f"/v1/imports/{sold['import_id']}:undo", {})
+    wait_until(lambda: shop.api.get("/v1/products")["products"][0]["state"] == "draft", "the undo")
+    identity = product["product_id"]
+    told = old.ask("/merchant/update", {"product_id": identity, "product_base": {"name": "别的茶"}})
+    assert told["errcode"] != 0
+    assert "product_base.name: the product was on sale" in told["errmsg"]
+    assert shop.api.get(f"/v1/products/{identity}")["product"]["name"] == "茶"
 
 
 def test_an_update_changes_what_it_says_and_sets_the_stock(old, shop):

@@ -9,7 +9,6 @@ from services.catalog.commands.products import put_on_sale, take_off_sale
 from services.catalog.model.assurances import Assurances, Certificate, Location, Terms, assurances
 from services.catalog.model.bulk import Price, SkuRef
 from services.catalog.model.products import Freight, ProductDraft, SkuDraft, listing, validate
-from services.catalog.model.versions import frozen_changes
 from services.catalog.queries.products import version
 from services.catalog.store import limits
 from services.catalog.store.trees import shipped
@@ -74,15 +73,6 @@ def test_a_fingerprint_changes_with_every_assurance():
 def test_what_is_wrong_with_an_assurance_names_its_field(more, expected):
     found = validate(replace(TEA, assurances=assurances(more)), shipped(), limits(clock.business()))
     assert [(problem.field, problem.reason) for problem in found] == [expected]
-
-
-def test_what_the_old_api_freezes_is_told_once_a_product_was_listed():
-    seen = listing(TEA, "p1")
-    row = {"ever_listed": True, "listing": seen}
-    assert frozen_changes(row, listing(replace(TEA, buy_limit=9, images=()), "p1")) == []
-    wanted = listing(replace(TEA, name="别的", category_id=1, properties=()), "p1")
-    assert [problem.field for problem in frozen_changes(row, wanted)] == ["name", "category_id", "properties"]
-    assert frozen_changes({**row, "ever_listed": False}, wanted) == []
 
 
 # -------------------------------------------------------------------------------------------------------------- on a database

@@ -14,8 +14,14 @@ Blocks = Callable[[], Iterator[bytes]]
 """Opens the file from its beginning, as blocks of bytes; may be called several times."""
 CELL_LIMIT: Final = 16 * 2**20
 """Characters in one cell before the file is refused. Far above what a description may hold: that fails its product alone."""
-_GB2312_PAIR: Final = re.compile(rb"[\xa1-\xf7][\xa1-\xfe]")
-_HIGH: Final = re.compile(rb"[\x80-\xff]")
+_CHARACTER: Final = re.compile(rb"[\x81-\xfe][0-9][\x81-\xfe][0-9]|[\x81-\xfe][\x40-\xfe]|[\x80-\xff]")
+_USUAL_GB: Final = re.compile(rb"[\xa1-\xa9\xb0-\xf7][\xa1-\xfe]|[\x81-\xfe][0-9]..", re.DOTALL)
+"""GB2312, or the four bytes of GB18030 that no other text looks like."""
+_EVERYDAY_GB: Final = re.compile(rb"[\xa1-\xa3\xb0-\xd7][\xa1-\xfe]")
+_EVERYDAY_BIG5: Final = re.compile(rb"[\xa1-\xa3\xa4-\xc6][\x40-\x7e\xa1-\xfe]")
+"""Punctuation and the characters that nearly all of a text is written with."""
+_ENOUGH: Final = 100_000
+"""Characters that tell."""
 _FOREIGN: Final = (
     (b"PK\x03\x04", "it is a ZIP or XLSX file (a workbook has the format xlsx)"),
     (b"\xd0\xcf\x11\xe0", "it is an old Excel file"),
@@ -43,7 +49,8 @@ class UnreadableFileError(ValueError):
 def detect_encoding(blocks: Blocks, wanted: str = "CSV") -> str:
     """``utf-8-sig`` (UTF-8 with or without byte order mark) or ``gb18030``, by strict decoding of the whole file.
 
-    ``wanted``: what the file should be, as the messages call it. GB18030 takes nearly any bytes, so it is believed only where most high bytes form GB2312 pairs, as Chinese text does.
+    ``wanted``: what the file should be, as the messages call it. GB18030 takes nearly any bytes, so it is believed only where most of its
+    characters are those of Chinese text, and Big5 would not make more sense of them.
     Raises UnreadableFileError: EMPTY_FILE, BINARY_FILE, UNKNOWN_ENCODING.
     """
     utf8: codecs.IncrementalDecoder | None = codecs.getincrementaldecoder("utf-8")("strict")
@@ -83,11 +90,13 @@ def _is_gb18030(blocks: Blocks) -> bool:
 
 
 def _looks_chinese(blocks: Blocks) -> bool:
-    high = pairs = 0
+    found: list[bytes] = []
     for block in blocks():
-        high += len(_HIGH.findall(block))
-        pairs += len(_GB2312_PAIR.findall(block))
-    return pairs * 4 >= high
+        found += _CHARACTER.findall(block)
+        if len(found) >= _ENOUGH:
+            break
+    usual, gb, big5 = (sum(map(bool, map(kind.fullmatch, found))) for kind in (_USUAL_GB, _EVERYDAY_GB, _EVERYDAY_BIG5))
+    return usual * 2 >= len(found) and (gb >= big5 or usual == len(found))
 
 
 @dataclass(slots=True)

@@ -88,8 +88,8 @@ def product_input(call: Reader, category_id: int, offered: Attributes, current: 
 
 
 def _check_frozen(said: Plain, current: Plain) -> None:
-    """Name, category and properties of a product that was ever on sale stay (§1.3, note 2)."""
-    if current["state"] == DRAFT:
+    """商品名称, 分类 and 属性 of a product that was ever on sale stay, whatever its state is now (微信商铺API手册 V1.15, 1.3 note 2)."""
+    if not current["was_listed"]:
         return
     pairs = [{(each["name"], each["value"]) for each in found["properties"]} for found in (said, current)]
     changed = [name for name in ("name", "category_id") if said[name] != current[name]]

@@ -138,6 +138,11 @@ def test_the_same_file_always_falls_into_the_same_chunks():
     [("utf-8", "utf-8-sig"), ("utf-8-sig", "utf-8-sig"), ("gb18030", "gb18030"), ("gbk", "gb18030")],
 )
 def test_encodings_are_found(encoding, expected):
+    assert (
+        opened((HEAD + "a,Cup 😀,,true,T,ü,,,,1,9,,\n").encode("gb18030" if encoding == "gbk" else encoding)).encoding
+        == expected
+    )
+    assert opened((HEAD + "a,連衣裙與圍巾,,true,顏色,紅色,,,,1,9,,\n").encode(encoding)).encoding == expected
     content = (HEAD + "a,雪纺连衣裙的名字,,true,颜色,藏青色,,,,1,9,,\n").encode(encoding)
     assert opened(content).encoding == expected
     (item,) = items(content)
@@ -152,6 +157,8 @@ def test_encodings_are_found(encoding, expected):
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "BINARY_FILE"),
         ((HEAD + SHIRT).encode("utf-16"), "BINARY_FILE"),
         ((HEAD + "a,Début de soirée à Orléans,,true,T,ü,,,,1,9,,\n").encode("cp1252"), "UNKNOWN_ENCODING"),
+        ((HEAD + "a,碎花連衣裙，夏季新款,,true,顏色,紅色,,,,1,9,,\n").encode("big5"), "UNKNOWN_ENCODING"),
+        ((HEAD + "a,玻璃杯,,true,容量,大,,,,1,9,,\n").encode("big5"), "UNKNOWN_ENCODING"),
         (HEAD.encode(), "NO_PRODUCTS"),
         (b"name,price\nshirt,10\n", "COLUMNS_MISSING"),
         ((b"Handle,Handle,Title,Variant Price\na,a,A,1\n"), "COLUMN_TWICE"),
