@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from services.catalog.model.milestones import milestone
 from services.catalog.model.names import names_of
 from services.chassis import ids
+from services.cli.api import Api
 from tests.bench.load import Connection, Result, get, run
 from tests.bench.reading import CONCURRENCY, shelf_of
 from tests.bench.report import Report
@@ -32,7 +33,13 @@ def measure(bench: Bench, report: Report) -> None:
         ("product read", [f"/v1/products/{product_id}" for product_id in product_ids], None, 1_500.0),
         (f"shelf of {PAGE} products", [shelf], None, 500.0),
         ("navigation of a shop", [navigation], None, 500.0),
-        (f"a merchant's own list, page of {PAGE}", pages(bench), merchant, 500.0),
+        (
+            f"listing of a shop, page of {PAGE}",
+            pages(bench.api, f"/v1/public/shops/{bench.shop.shop_id}/products"),
+            None,
+            500.0,
+        ),
+        (f"a merchant's own list, page of {PAGE}", pages(bench.merchant), merchant, 500.0),
     ):
         run(bench.stack.url, get(paths, headers), range(max(bench.sizes.reads // 10, 1)), CONCURRENCY)  # warm
         told(report, name, run(bench.stack.url, get(paths, headers), range(bench.sizes.reads), CONCURRENCY), goal)
@@ -47,13 +54,13 @@ def told(report: Report, name: str, result: Result, goal: float | None) -> None:
     report.add(f"  {name}", result.percentile_ms(99), "ms p99")
 
 
-def pages(bench: Bench) -> list[str]:
-    """The paths of the first pages of the shop's own list, each another."""
+def pages(api: Api, path: str = "/v1/products") -> list[str]:
+    """The paths of the first pages of a list, each another; by default of the merchant's own."""
     found: list[str] = []
     asked: dict[str, Any] = {"page_size": PAGE}
     while len(found) < PAGES:
-        found.append(f"/v1/products?{urlencode(asked)}")
-        token = bench.merchant.get("/v1/products", **asked)["next_page_token"]
+        found.append(f"{path}?{urlencode(asked)}")
+        token = api.get(path, **asked)["next_page_token"]
         if not token:
             break
         asked["page_token"] = token
@@ -180,7 +187,7 @@ def one_of_each(bench: Bench, count: int) -> dict[str, float]:
     return {
         "product read": _cost(bench, get(reads, merchant), list(range(len(reads)))),
         f"page of {PAGE} of the merchant's list": _cost(
-            bench, get(pages(bench)[:2], merchant), list(range(bench.sizes.probes))
+            bench, get(pages(bench.merchant)[:2], merchant), list(range(bench.sizes.probes))
         ),
         "upsert of one product": _cost(bench, upserted, items),
     }

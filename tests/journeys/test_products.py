@@ -5,6 +5,7 @@ import secrets
 import pytest
 
 from services.cli.demo.catalog import product
+from tests.backends.processes import wait_until
 
 HASH = "ab" * 32
 
@@ -199,3 +200,18 @@ def test_products_are_found_by_what_a_developer_knows(shop, open_shop):
     assert shop.api.ask("GET", "/v1/products", params={"updated_since": "gestern"}).body["errors"][0]["field"] == (
         "updated_since"
     )
+
+
+def test_a_merchant_sees_at_once_what_was_just_written_and_everybody_within_a_second(shop, api):
+    """Two copies of every server answer, and both keep pages."""
+    path = f"/v1/public/shops/{shop.shop_id}/products"
+    assert api.get(path)["products"] == []
+    for number in range(6):
+        put(shop, coded(f"p{number}"))
+        assert shop.api.get("/v1/products")["products"][0]["external_id"] == f"p{number}"
+        (change,) = bulk(shop.api, "UpdateStock", {"merchant_sku": f"p{number}-0", "delta": number + 1}).body["results"]
+        assert change["ok"]
+        assert shop.api.get("/v1/products")["products"][0]["skus"][0]["on_hand"] == 11 + number
+    wait_until(lambda: len(api.get(path)["products"]) == 6, "the public list is at most a second old")
+    assert [row["name"] for row in api.get(path, page_size=2)["products"]] == ["商品 p5", "商品 p4"]
+    assert api.ask("GET", "/v1/public/shops/nobody/products").reason == "NOT_FOUND"

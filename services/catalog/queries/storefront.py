@@ -1,13 +1,13 @@
 """What everybody sees of a shop: its published shelves and its categories."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from services.catalog.model import shelves, windows
 from services.catalog.model.categories import Tree
-from services.catalog.model.products import sku_text
+from services.catalog.model.products import State, sku_text
 from services.catalog.queries import views
 from services.catalog.queries.groups import place_after
 from services.catalog.queries.images import Pictures
@@ -105,6 +105,29 @@ def shelf_products(
     shown = [_product(products[product_id], goods) for product_id in page if product_id in products]
     last = (start + len(page) - 1, page[-1]) if start + size < len(members) else None
     return {"group_id": group_id, "name": group["name"], "currency": shop["currency"], "products": shown}, last
+
+
+def listed(
+    store: Store, asked: tuple[str, int], before: str | None, size: int, pictures: Pictures
+) -> tuple[Document, str | None]:
+    """A page of what the shop has on sale, newest first, and the position after which the next begins. Raises Refusal NOT_FOUND.
+
+    ``asked``: shop, category (0: all).
+    """
+    shop_id, category_id = asked
+    shop = _open_shop(store, shop_id)
+    rows = store.page_of_products(shop_id, before, size + 1, State.LISTED, category_id)
+    page = {row["_id"]: row for row in pictures.shown(store, shop_id, rows[:size])}
+    goods = replace(_Goods.of(store, page), most=0)
+    last = rows[size - 1]["position"] if len(rows) > size else None
+    return {"currency": shop["currency"], "products": [_product(row, goods) for row in page.values()]}, last
+
+
+def _open_shop(store: Store, shop_id: str) -> Document:
+    shop = store.shop(shop_id)
+    if shop is None or shop["state"] != "open":
+        raise not_found("shop", shop_id)
+    return shop
 
 
 def _open(store: Store, shop_id: str, slug: str) -> tuple[Document, Document]:
@@ -260,10 +283,7 @@ def _product(row: Document, goods: _Goods) -> Document:
 
 def navigation(store: Store, shop_id: str) -> Document:
     """In which categories the shop has products, the fullest first. Raises Refusal NOT_FOUND for a shop that is not open."""
-    shop = store.shop(shop_id)
-    if shop is None or shop["state"] != "open":
-        raise not_found("shop", shop_id)
-    tree = store.tree()
+    shop, tree = _open_shop(store, shop_id), store.tree()
     entries = [
         _entry(int(category_id), count, tree) for category_id, count in shop.get("categories", {}).items() if count > 0
     ]

@@ -1,7 +1,6 @@
 """The gRPC side of the catalog: protobuf in and out."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
@@ -27,6 +26,7 @@ from services.catalog.server.categories import CategoryCalls
 from services.catalog.server.freight import FreightCalls
 from services.catalog.server.groups import GroupCalls
 from services.catalog.server.images import ImageCalls
+from services.catalog.server.lists import ListCalls
 from services.catalog.server.search import SearchCalls
 from services.catalog.server.shelves import ShelfCalls
 from services.catalog.server.viewing import ViewingCalls
@@ -49,6 +49,7 @@ class CatalogService(
     FreightCalls,
     GroupCalls,
     ImageCalls,
+    ListCalls,
     SearchCalls,
     ShelfCalls,
     ViewingCalls,
@@ -63,7 +64,9 @@ class CatalogService(
         self._shown = {}
         age_s = policy.load(SERVICE).value("public_view_age", clock.business())
         self._shops: Fresh[Document] = Fresh(age_s)
+        self._lists: Fresh[products_pb2.ListProductsResponse] = Fresh(age_s)
         self._products: Fresh[products_pb2.GetProductResponse] = Fresh(age_s)
+        self._public_lists: Fresh[shelves_pb2.ListPublicProductsResponse] = Fresh(age_s)
         self._shelves: Fresh[shelves_pb2.GetPublicShelfResponse] = Fresh(age_s)
         self._shelf_products: Fresh[shelves_pb2.ListPublicShelfProductsResponse] = Fresh(age_s)
         self._links = Links(node.settings, SERVICE)
@@ -228,28 +231,6 @@ class CatalogService(
             self._store, request.product_id, request.version, caller.shop_id, any_shop=judges
         )
         return codec.from_plain(products_pb2.GetProductVersionResponse, {"product": shown})
-
-    def ListProducts(
-        self, _call: rpc.Call, request: products_pb2.ListProductsRequest
-    ) -> products_pb2.ListProductsResponse:
-        """The shop's own."""
-        wanted = codec.to_plain(request)
-        size = product_queries.page_size(request.page_size, product_queries.PAGE, product_queries.PAGE_MOST)
-        if request.external_id or request.merchant_sku:
-            found = product_queries.named(self._store, request.shop_id, wanted)
-            return codec.from_plain(products_pb2.ListProductsResponse, {"products": found})
-        filters = {name: wanted.get(name) for name in ("shop_id", "state", "category_id", "updated_since")}
-        if "updated_since" in wanted:
-            after = paging.decode(request.page_token, filters, datetime, list) or [wanted["updated_since"], []]
-            found, edge = product_queries.changed(self._store, request.shop_id, wanted, (after[0], after[1]), size)
-            token = paging.encode(filters, list(edge)) if edge else ""
-        else:
-            before = paging.decode(request.page_token, filters, str)
-            found, last = product_queries.products(
-                self._store, request.shop_id, wanted, before[0] if before else None, size
-            )
-            token = paging.encode(filters, [last]) if last else ""
-        return codec.from_plain(products_pb2.ListProductsResponse, {"products": found, "next_page_token": token})
 
     def PutProductOnSale(
         self, call: rpc.Call, request: products_pb2.PutProductOnSaleRequest

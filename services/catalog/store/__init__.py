@@ -13,6 +13,7 @@ from services.catalog.model.milestones import LIVING, list_name
 from services.catalog.model.products import Limits, State
 from services.catalog.model.versions import version_id
 from services.catalog.store.milestones import MILESTONES, Milestones
+from services.catalog.store.own_writes import OWN_WRITES, OwnWrites
 from services.catalog.store.ranges import BATCH, FIRST, LAST
 from services.catalog.store.shelving import Shelving
 from services.catalog.store.spans import Spans
@@ -50,6 +51,7 @@ COLLECTIONS: Final = (
     ),
     Collection("names"),
     MILESTONES,
+    OWN_WRITES,
     Collection("versions"),
     Collection("stock"),
     Collection("movements", (Index(("sku_id",), sparse=True), Index(("movements.sku_id",), sparse=True))),
@@ -117,7 +119,7 @@ still ask for them; images what stands on shops' lists (deleted ones without a p
 image_sources their addresses; windows the sale windows of products, window_units what each has sold of a SKU; groups and shelves also what is left of those deleted (without shop_id), so that a number is not given again
 and a command repeated answers as it did; view_batches what gateways saw, until some days after it was counted, view_days what it came to, view_visitors the sets of a day's visitors
 for as long as it may grow, product_view_days and product_view_visitors the same of each product; search_feed which products (or which shop's)
-changed, for the search index, search_rebuilds when it was asked for anew; milestones by which products pages of long lists are found; freight_key on a product names the template it uses."""
+changed, for the search index, search_rebuilds when it was asked for anew; milestones by which products pages of long lists are found, own_writes how often each shop's merchant wrote; freight_key on a product names the template it uses."""
 
 
 def limits(when: datetime) -> Limits:
@@ -172,7 +174,7 @@ class Store(Shelving):
         self.images, self.image_sources = database["images"], database["image_sources"]
         self.image_fetches, self.image_files = database["image_fetches"], database["image_files"]
         self.trees = Trees(database)
-        self.milestones = Milestones(database)
+        self.milestones, self.own_writes = Milestones(database), OwnWrites(database)
         self._picture_spans = Spans(partial(ids.new_id_floor, "img"), ids.new_id_ms)
 
     def tree(self) -> Tree:

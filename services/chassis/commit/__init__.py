@@ -25,6 +25,7 @@ from services.chassis.commit.documents import (
     recognised,
     render,
     spill,
+    tick,
     write,
 )
 from services.chassis.commit.transactions import HANDLED_KEPT, Shortfall, Transaction, settled
@@ -55,5 +56,6 @@ __all__ = [
     "render",
     "settled",
     "spill",
+    "tick",
     "write",
 ]

@@ -58,7 +58,8 @@ class Beside(Protocol):
 class Service:
     """A service as its ``server.py`` declares it: name, proto service, the class that answers, its collections.
 
-    The class is made with a ``Node`` and has a method for each rpc, by the rpc's name: ``(call, request) -> response``.
+    The class is made with a ``Node`` and has a method for each rpc, by the rpc's name: ``(call, request) -> response``. If it has one named
+    ``written``, that is told each call that wrote, before it is answered.
     """
 
     name: str
@@ -182,13 +183,24 @@ def serve(services: Iterable[Service], settings: Settings, stop: threading.Event
 
 def _handlers(service: Service, node: Node) -> grpc.GenericRpcHandler:
     implementation = service.implementation(node)
+    written = getattr(implementation, "written", None)
     found = {}
     for descriptor in service.descriptor.methods:
         declared = method(service.name, descriptor)
-        answer = _answering(node, declared, getattr(implementation, descriptor.name))
+        run = getattr(implementation, descriptor.name)
+        answer = _answering(node, declared, run if declared.reads or written is None else _telling(run, written))
         make = grpc.stream_unary_rpc_method_handler if declared.streams else grpc.unary_unary_rpc_method_handler
         found[descriptor.name] = make(answer)
     return grpc.method_handlers_generic_handler(service.descriptor.full_name, found)
+
+
+def _telling(run: Callable[[Call, Any], Message], written: Callable[[Call], None]) -> Callable[[Call, Any], Message]:
+    def told(call: Call, request: Any) -> Message:
+        response = run(call, request)
+        written(call)
+        return response
+
+    return told
 
 
 def _answering(
