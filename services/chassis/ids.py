@@ -40,15 +40,6 @@ def product_floor(wall_ms: float) -> str:
     return "p" + _encode(int(wall_ms * _FINE), 10)
 
 
-def product_ms(identity: str) -> float:
-    """When a product id was made (wall ms); 0 for what is none. Those made before ids were so fine say the millisecond alone."""
-    made = identity[1:11]
-    if len(made) < 10 or any(letter not in _ALPHABET for letter in made):
-        return 0
-    total: int = sum(_ALPHABET.index(letter) * 64**place for place, letter in enumerate(reversed(made)))
-    return total / _FINE
-
-
 def trans_id() -> str:
     """28 decimal digits: 14 of time, 14 random (微信支付交易号)."""
     return f"{clock.wall_ms():014d}{secrets.randbelow(10**14):014d}"

@@ -34,19 +34,26 @@ def list_name(shop_id: str, state: str = "", category_id: int = 0) -> str:
     return f"{shop_id}/{state}" if state else shop_id
 
 
+def changes_name(shop_id: str) -> str:
+    """The name of the list of everything in a shop, deleted products with it, by when it was last changed."""
+    return f"{shop_id}/changes"
+
+
 def key(name: str, number: int) -> str:
     """What the milestones of level ``number`` of the list ``name`` are found by."""
     return f"{name}/{number}"
 
 
 def milestone(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """{_id, sequence, keys, position} of a stored product on its lists; None for most."""
+    """{_id, sequence, keys, position, changed_at} of a stored product on its lists; None for most."""
     levels = range(1, level(row["_id"]) + 1)
     if not levels:
         return None
     shop_id, state = row["shop_id"], row["state"]
-    names = [list_name(shop_id, state), list_name(shop_id, state, row["listing"]["category_id"])]
+    of_state = (list_name(shop_id, state), list_name(shop_id, state, row["listing"]["category_id"]))
+    names = [*of_state, changes_name(shop_id)]
     if state != State.DELETED:
         names.append(list_name(shop_id))
-    keys = [key(name, number) for name in names for number in levels]
-    return {"_id": row["_id"], "sequence": row["version"], "keys": keys, "position": row["position"]}
+    keys = [key(name, number) for name in dict.fromkeys(names) for number in levels]
+    places = {"position": row["position"], "changed_at": row["updated_at"]}
+    return {"_id": row["_id"], "sequence": row["version"], "keys": keys, **places}

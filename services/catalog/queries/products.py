@@ -75,15 +75,14 @@ def changed(
     """The shop's products by their last change, and where the next page begins. ``wanted``: state, category_id.
 
     ``after``: the moment of the last change shown and the products already shown that have it; nothing between two pages is left out.
+    A page may be short, even empty, though there is a next one, where very few of many changed products are wanted.
     """
     since, known = after
-    filters = {"state": wanted["state"], "listing.category_id": wanted["category_id"]}
-    query = {name: value for name, value in filters.items() if value}
-    rows = store.changed(shop_id, since, clock.business(), size + len(known) + 1, query)
+    rows, reached = store.changed(shop_id, since, clock.business(), size + len(known) + 1, wanted)
     rows = [row for row in rows if row["_id"] not in known]
     shown = rows[:size]
     if len(rows) <= size:
-        return own_views(store, shown), None
+        return own_views(store, shown), (reached, []) if reached else None
     moment = shown[-1]["updated_at"]
     same = [row["_id"] for row in shown if row["updated_at"] == moment]
     return own_views(store, shown), (moment, same + (known if moment == since else []))

@@ -1,8 +1,8 @@
 """The catalog's collections and what is asked of them."""
 
 import heapq
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 from typing import Any, Final
@@ -37,6 +37,10 @@ __all__ = [
 SERVICE: Final = "catalog"
 NAMES_AT_ONCE: Final = 5000
 """Names in one question: some are 500 bytes long."""
+MOMENT: Final = timedelta(milliseconds=1)
+"""The database keeps no finer times."""
+LOOKED_AT_MOST: Final = 5_000
+"""Products that one question passes by at most in search of others."""
 COLLECTIONS: Final = (
     Collection("shops"),
     Collection(
@@ -141,6 +145,12 @@ def freight_limits(when: datetime) -> freight.Limits:
 def templates_of(products: Iterable[Document]) -> set[str]:
     """The keys of the freight templates that these products use."""
     return {row["freight_key"] for row in products if "freight_key" in row}
+
+
+def _fits(row: Document, wanted: Mapping[str, Any]) -> bool:
+    """Whether a product is in the state and the category, where they are said."""
+    is_wanted = {"state": row["state"], "category_id": row["listing"]["category_id"]}
+    return all(wanted[name] in ("", 0, value) for name, value in is_wanted.items())
 
 
 def _position(row: Document) -> str:
@@ -302,10 +312,22 @@ class Store(Shelving):
 
         return self._picture_spans.page(shop_id, before, size, FIRST, read)
 
-    def changed(self, shop_id: str, since: datetime, until: datetime, most: int, wanted: Document) -> list[Document]:
-        """Up to ``most`` products of the shop last changed between two moments, the longest unchanged first."""
-        query = {"shop_id": shop_id, "updated_at": {"$gte": since, "$lte": until}, **wanted}
-        return list(self.products.find(query, batch_size=BATCH).sort("updated_at", 1).limit(most))
+    def changed(
+        self, shop_id: str, since: datetime, until: datetime, most: int, wanted: Mapping[str, Any]
+    ) -> tuple[list[Document], datetime | None]:
+        """Up to ``most`` products of the shop last changed between two moments, the longest unchanged first, and from where on nothing
+        was looked at because enough others were passed by (None: everything was looked at). ``wanted``: state, category_id; empty: any.
+        """
+        found: list[Document] = []
+        looked_at = 0
+        for low, high in self.milestones.changes(shop_id, since, until + MOMENT):
+            query = {"shop_id": shop_id, "updated_at": {"$gte": low, "$lt": high}}
+            rows = list(self.products.find(query, batch_size=BATCH).sort("updated_at", 1))
+            found += [row for row in rows if _fits(row, wanted)]
+            looked_at += len(rows)
+            if len(found) >= most or (looked_at >= LOOKED_AT_MOST and high <= until):
+                return found[:most], high
+        return found, None
 
     def older_jobs(self, collection: str, job: Document) -> int:
         """How many imports (exports) of the same shop that are to be worked on came before ``job``."""

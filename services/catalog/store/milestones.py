@@ -5,19 +5,20 @@ next, and milestones are found from the highest level down: each question reads 
 however densely they were made. On any database it is a walk of an index.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from typing import Final
 
-from services.catalog.model.milestones import LEVELS, STEP, key, level, milestone
+from services.catalog.model.milestones import LEVELS, STEP, changes_name, key, level, milestone
 from services.catalog.store.ranges import BATCH, FIRST
 from services.chassis import clock, commit
 from services.chassis.mongo import Collection, Database, Document, Index
 
-MILESTONES: Final = Collection("milestones", (Index(("keys", "-position")),))
+MILESTONES: Final = Collection("milestones", (Index(("keys", "-position")), Index(("keys", "changed_at"))))
 KNOWN_S: Final = 1.0
 """What was found serves so long: until then not much is made above the newest milestone."""
 KNOWN_MOST: Final = 10_000
-READ: Final = {"shop_id": 1, "state": 1, "listing.category_id": 1, "position": 1, "version": 1}
+READ: Final = {"shop_id": 1, "state": 1, "listing.category_id": 1, "position": 1, "updated_at": 1, "version": 1}
 Read = Callable[[str, str, int], list[Document]]
 """``read(low, high, most)``: up to ``most`` rows of the list with low ≤ position < high, newest first."""
 
@@ -57,6 +58,28 @@ class Milestones:
             self._lows.clear()
         self._lows[name, before, size] = now + KNOWN_S, rows[-1]["position"] if len(rows) == size else FIRST
         return rows
+
+    def changes(self, shop_id: str, since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
+        """The time from ``since`` to ``until`` in stretches [from, to) in which some dozens of the shop's products were last changed, the
+        oldest first, each twice as long as the one before.
+        """
+        name, low, wide = changes_name(shop_id), since, 1
+        ahead: list[datetime] = []
+        while low < until:
+            ahead = ahead or self._upward(name, low, until)
+            high, ahead = ahead[:wide][-1], ahead[wide:]
+            yield low, high
+            low, wide = high, 2 * wide
+
+    def _upward(self, name: str, low: datetime, until: datetime) -> list[datetime]:
+        """When milestones next after ``low`` were changed, the earliest first; ``until`` where there are none."""
+        high, found = until, list[datetime]()
+        for number in range(LEVELS, 0, -1):
+            between = {"keys": key(name, number), "changed_at": {"$gt": low, "$lte": high}}
+            rows = self._rows.find(between, {"changed_at": 1}, batch_size=BATCH).sort("changed_at", 1)
+            found = [row["changed_at"] for row in rows]
+            high = found[0] if found else high
+        return found or [high]
 
     def _stretch(self, name: str, before: str, now: float) -> list[str]:
         """Milestones that were found a moment ago and lie next below ``before``."""

@@ -1,4 +1,4 @@
-"""Pages by position, a span of time at a time.
+"""Pages of a shop's pictures by position, a span of time at a time: there are some ten thousand at most, so a span that holds all of them can be borne.
 
 A position begins with the moment of its making. The embedded database reads and sorts the whole range that a query names before it
 cuts the page off, so a page looks at the last moment first, then at eight times as much, until it is full. How far the last page of the
@@ -9,11 +9,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from services.chassis import clock, ids
+from services.chassis import clock
 from services.chassis.mongo import Document
 
 FIRST_MS: Final = 0.5
-"""An import makes some twenty products meanwhile, a page."""
 GROWS: Final = 8
 SPANS: Final = 14
 """The last one is eight years; what is older is looked for in everything."""
@@ -23,9 +22,7 @@ KNOWN_MOST: Final = 10_000
 class Spans:
     """How far back pages of each shop had to look, and from when. Only hints: wrong ones cost a question more."""
 
-    def __init__(
-        self, floor: Callable[[float], str] = ids.product_floor, moment: Callable[[str], float] = ids.product_ms
-    ) -> None:
+    def __init__(self, floor: Callable[[float], str], moment: Callable[[str], float]) -> None:
         """Nothing is known. ``floor``: the lowest position of a moment (wall ms); ``moment``: that of a position, 0 where it tells none."""
         self._known: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._floor, self._moment = floor, moment

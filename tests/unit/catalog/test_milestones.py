@@ -4,12 +4,14 @@ import copy
 import itertools
 import random
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 
 from services.catalog.commands import bulk
 from services.catalog.model.bulk import ProductRef
 from services.catalog.model.milestones import LEVELS, LIVING, STEP, key, level, list_name, milestone
+from services.catalog.queries.products import changed
 from services.catalog.store import FIRST, LAST, Store
 from services.chassis import clock, ids
 from tests.unit.catalog.making import SHOP, product
@@ -77,8 +79,8 @@ def test_which_products_are_milestones_follows_from_their_ids_at_even_distances(
 def test_a_milestone_stands_on_the_lists_of_its_product():
     identity = next(f"p{number}" for number in range(10_000) if level(f"p{number}") == 2)
     row = {"_id": identity, "shop_id": SHOP, "state": "listed", "listing": {"category_id": 5}, "version": 3}
-    row["position"] = identity
-    names = {SHOP, f"{SHOP}/listed", f"{SHOP}/listed/5"}
+    row |= {"position": identity, "updated_at": clock.business()}
+    names = {SHOP, f"{SHOP}/listed", f"{SHOP}/listed/5", f"{SHOP}/changes"}
     kept = milestone(row)
     assert kept["sequence"] == 3
     assert set(kept["keys"]) == {key(name, number) for name in names for number in (1, 2)}
@@ -188,3 +190,25 @@ def test_the_worker_makes_milestones_of_what_chunks_and_moves_name(house):
             house.deliver(told)
     kept = list(house.database["milestones"].find({}))
     assert all(key(list_name(SHOP, "listed"), 1) in row["keys"] for row in kept)
+
+
+def test_what_changed_is_walked_in_stretches_and_filters_pass_by_a_bounded_number(house, monkeypatch):
+    rows = lay_down(house, 300, "listed")
+    for number, row in enumerate(rows):  # one change a second, the last three by drafts
+        place = {"updated_at": row["updated_at"] + timedelta(seconds=number + 1)}
+        place |= {"state": "draft"} if number >= 297 else {}
+        house.store.products.update_one({"_id": row["_id"]}, {"$set": place, "$inc": {"version": 1}})
+    house.store.milestones.note(row["_id"] for row in rows)
+    house.later(seconds=400)
+    monkeypatch.setattr("services.catalog.store.LOOKED_AT_MOST", 100)
+    wanted = [row["_id"] for row in rows]
+    for state, expected in (("", wanted), ("draft", wanted[-3:])):
+        found, after, pages = [], (rows[0]["updated_at"] + timedelta(milliseconds=1), []), 0
+        while after:
+            house.counter.finds.clear()
+            page, after = changed(house.store, SHOP, {"state": state, "category_id": 0}, after, 20)
+            found += [row["product_id"] for row in page]
+            pages += 1
+            assert examined(house) <= MOST_EXAMINED
+        assert found == expected
+        assert pages < 20
