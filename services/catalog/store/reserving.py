@@ -116,9 +116,8 @@ def release(store: Store, transaction: Transaction, sku_id: str, quantity: int) 
 
 
 def sell_reserved(store: Store, transaction: Transaction, sku_id: str, quantity: int) -> None:
-    """reserved → gone."""
-    condition = {"_id": sku_id, "reserved": {"$gte": quantity}}
-    transaction.update(store.stock, condition, {"$inc": {"reserved": -quantity, "on_hand": -quantity}})
+    """reserved → gone; of one SKU in one write for all orders that are sold together."""
+    transaction.move(store.stock, sku_id, {"reserved": -quantity, "on_hand": -quantity}, {"reserved": quantity})
 
 
 def sell_available(store: Store, transaction: Transaction, sku_id: str, quantity: int) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -43,6 +44,15 @@ class _Gathered:
 
 
 @dataclass(slots=True)
+class _Move:
+    """What is added to the fields of one document, and how much of them must be there before."""
+
+    rows: Rows
+    added: Counter[str]
+    needed: Counter[str]
+
+
+@dataclass(slots=True)
 class Transaction:
     """Several documents in one ``client.bulk_write`` inside one transaction: all of it or nothing.
 
@@ -61,6 +71,7 @@ class Transaction:
     many: list[tuple[Rows, Sequence[Document]]] = field(default_factory=list)
     telling: dict[str, Rows] = field(default_factory=dict)
     gathered: dict[str, _Gathered] = field(default_factory=dict)
+    moves: dict[tuple[str, Any], _Move] = field(default_factory=dict)
 
     def insert(self, rows: Rows, *documents: Document) -> "Transaction":
         """Insert documents (made by ``prepare`` where they are aggregates, or plain rows)."""
@@ -130,6 +141,16 @@ class Transaction:
         self.deleting += 1
         return self
 
+    def move(self, rows: Rows, identity: Any, added: Mapping[str, int], needed: Mapping[str, int]) -> "Transaction":
+        """Add to integer fields of a document that has at least ``needed`` of them; those of all transactions that are committed together
+        and move the same document are one write. Another write of the transaction says that it was done.
+        """
+        found = self.moves.setdefault((_namespace(rows), identity), _Move(rows, Counter(), Counter()))
+        found.added.update(added)
+        found.needed.update(needed)
+        self.database = self.database or rows.database.name
+        return self
+
     def _add(self, operation: Any, rows: Rows) -> None:
         self.operations.append(operation)
         self.database = self.database or rows.database.name
@@ -163,9 +184,7 @@ class Transaction:
         """
         for rows, document in self.spills:
             spill(rows, document)
-        for one in self.gathered.values():
-            self.insert(one.rows, {"_id": ids.new_id("row"), **one.fields, one.name: list(one.items)})
-        self.gathered = {}
+        self._write_shared()
         until = time.monotonic() + patience_s
         pause = 0.001
         lane: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
@@ -183,6 +202,16 @@ class Transaction:
             time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads writers, no secret
             pause = min(pause * 2, 0.05)
 
+    def _write_shared(self) -> None:
+        """What several transactions may share becomes writes: moves in the order of their documents, then the rows of gathered items."""
+        for key in sorted(self.moves):
+            move, identity = self.moves[key], key[1]
+            enough = {name: {"$gte": least} for name, least in move.needed.items()}
+            self.update(move.rows, {"_id": identity, **enough}, {"$inc": dict(move.added)})
+        for one in self.gathered.values():
+            self.insert(one.rows, {"_id": ids.new_id("row"), **one.fields, one.name: list(one.items)})
+        self.moves, self.gathered = {}, {}
+
     @classmethod
     def joined(cls, transactions: "Sequence[Transaction]") -> "Transaction":
         """Several transactions as one: all of them or none."""
@@ -197,6 +226,8 @@ class Transaction:
             whole.telling |= each.telling
             for one in each.gathered.values():
                 whole.gather(one.rows, one.fields, one.name, one.items)
+            for (_, identity), move in each.moves.items():
+                whole.move(move.rows, identity, move.added, move.needed)
         return whole
 
     def _attempt(self) -> None:

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from services.chassis import clock, commit, mongo
+from services.chassis import clock, commit, mongo, together
 from services.chassis.commit import Cause, Shortfall, Taken, Transaction
 from services.chassis.decisions import Change, Fact
 from services.chassis.errors import Refusal
@@ -174,3 +174,39 @@ def test_fifty_units_are_sold_fifty_times_whoever_races(database):
     with ThreadPoolExecutor(8) as pool:
         sold = sum(pool.map(take, range(80)))
     assert (sold, database["stock"].find_one()["left"], database["movements"].count_documents({})) == (50, 0, 50)
+
+
+def sold(database, name: str, units: int) -> Transaction:
+    """``units`` of one SKU are sold, and a row says so."""
+    transaction = Transaction(database.client).insert(database["sales"], {"_id": name})
+    return transaction.move(database["stock"], "sku", {"reserved": -units, "on_hand": -units}, {"reserved": units})
+
+
+def test_what_is_sold_of_one_thing_together_is_one_write(database):
+    database["stock"].insert_one({"_id": "sku", "reserved": 5, "on_hand": 9})
+    whole = Transaction.joined([sold(database, "a", 2), sold(database, "b", 3)])
+    whole.commit()
+    assert (len(whole.operations), whole.matching) == (3, 1)
+    assert database["stock"].find_one() == {"_id": "sku", "reserved": 0, "on_hand": 4}
+
+
+def test_of_what_does_not_fit_together_each_that_fits_alone_is_written(database):
+    database["stock"].insert_one({"_id": "sku", "reserved": 4, "on_hand": 9})
+    results = together._commit_all([sold(database, "a", 2), sold(database, "b", 3), sold(database, "c", 2)])
+    assert [type(result) for result in results] == [type(None), Shortfall, type(None)]
+    assert database["stock"].find_one() == {"_id": "sku", "reserved": 0, "on_hand": 5}
+    assert sorted(row["_id"] for row in database["sales"].find()) == ["a", "c"]
+
+
+def test_items_with_an_id_share_a_row_and_each_is_there_once(database):
+    rows = database["letters"]
+    rows.create_index("items._id", unique=True)
+
+    def told(name: str) -> Transaction:
+        return Transaction(database.client).gather(rows, {"at": 1}, "items", [{"_id": name}])
+
+    assert together._commit_all([told("a"), told("b")]) == [None, None]
+    assert [[item["_id"] for item in row["items"]] for row in rows.find()] == [["a", "b"]]
+    results = together._commit_all([told("c"), told("b"), told("c"), told("d")])
+    assert [type(result) for result in results] == [type(None), Taken, Shortfall, type(None)]
+    assert sorted(item["_id"] for row in rows.find() for item in row["items"]) == ["a", "b", "c", "d"]
