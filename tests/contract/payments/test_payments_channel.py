@@ -9,8 +9,8 @@ from services.chassis import channel_signing, clock, ids
 from services.chassis.commit import Cause
 from services.chassis.errors import Refusal
 from services.payments import commands, queries
-from services.payments.model.payable import Success
 from services.payments.model.whose import Whose
+from services.payments.model.payable import Success, out_trade_no
 from services.payments.provider import Channel
 from services.payments.store.posting import collected
 from tests.backends.processes import wait_until
@@ -49,6 +49,28 @@ def test_two_notifications_of_one_payment_collect_once(house):
     assert [status for _, _, status in told(house, 2)] == [200, 200]
     assert len(house.outbox(house.store.payable(checkout_id))) == 1
     assert house.store.entries.count_documents({"kind": "collect"}) == 1
+    assert refunds(house, checkout_id) == []
+
+
+def test_a_payment_is_taken_as_it_was_opened_and_read_only_where_that_has_changed_since(house, monkeypatch):
+    reads, read = [], house.store.by_trade_no
+    monkeypatch.setattr(house.store, "by_trade_no", lambda number: (reads.append(number), read(number))[1])
+
+    def success(payment):
+        number = out_trade_no(payment["payment_id"])
+        return number, collected(house.store, Success(number, f"42{number}"[:28], 700, "CNY"))
+
+    checkout_id = house.checkout(700)
+    success(house.create(checkout_id))
+    assert reads == []
+    assert house.store.payable(checkout_id)["state"] == "paid"
+    checkout_id = house.checkout(700)
+    first, _another = house.create(checkout_id), house.create(checkout_id)
+    number, _ = success(first)
+    assert reads == [number]
+    success(first)
+    assert house.store.payable(checkout_id)["state"] == "paid"
+    assert house.store.entries.count_documents({"kind": "collect"}) == 2
     assert refunds(house, checkout_id) == []
 
 
