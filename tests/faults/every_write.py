@@ -260,6 +260,10 @@ class EveryWrite:
         number = {"delivery_company": "003shunfeng", "delivery_track_no": f"SF{order_id}"}
         self.merchant.post(f"/v1/orders/{order_id}:correctParcel", {"parcel": 1, **number})
         self.merchant.post("/v1/sandbox/tracking", {**number, "script": "normal"})
+        self.admin.post("/v1/carriers/003shunfeng:setSecret")
+        event = {"event_id": "1", "status": "collected", "occurred_at": "2026-01-05T10:00:00+08:00"}
+        self.merchant.post("/v1/sandbox/tracking", {**number, "events": [event]})
+        self.admin.post("/v1/carriers/003shunfeng:closeDoor")
         self.buyer.post(f"/v1/orders/{order_id}:extendConfirmation")
         self.buyer.post(f"/v1/orders/{order_id}:confirm")
         self.desk()

@@ -44,3 +44,29 @@ def test_two_parcels_one_lost_one_delivered(stack, admin, buyer, new_buyer, shop
     news = "; ".join(line["note"] for line in seen["timeline"] if line["action"] == "tracked")
     assert [told.split(": ")[1] for told in news.split("; ")] == ["lost", "delivered"]
     assert (seen["state"], seen["cancel_reason"], seen["confirmation_extended"]) == ("shipped", "", True)
+
+
+def test_a_carrier_tells_at_its_own_door_and_nobody_in_its_name(stack, admin, buyer, shop):
+    cup = Goods(shop.api, "carried-cup", 1999, 10)
+    checkout = place(buyer.api, [cup.line()])
+    order_id = checkout["orders"][0]["order_id"]
+    pay(buyer.api, open_payment(buyer.api, checkout["checkout_id"]))
+    wait_until(lambda: order_of(buyer.api, order_id)["state"] == "paid", "the order to be paid")
+    number = f"ZT{order_id}"
+    sent = {"delivery_company": "066zhongtong", "delivery_track_no": number}
+    shop.api.post(f"/v1/orders/{order_id}:ship", sent)
+    door = "/v1/carriers/066zhongtong"
+    for caller in (shop.api, buyer.api):
+        assert caller.ask("POST", f"{door}:setSecret", {}).status == 403
+    event = {"event_id": "9", "status": "delivered", "occurred_at": "2026-01-05T10:00:00+08:00"}
+    forged = admin.ask("POST", f"{door}/events", {"parcels": [{"track_no": number, "events": [event]}]})
+    assert (forged.status, forged.reason) == (401, "UNAUTHENTICATED")
+    known = {"ADMIN": admin.token, "TRACK_NO": number}
+    told = json.loads(guides.run(guides.sessions("docs/orders.md")[3], stack, **known))
+    assert told == {"accepted": [number], "unknown": [], "refused": []}
+    (parcel,) = buyer.api.get(f"/v1/orders/{order_id}/tracking")["parcels"]
+    assert (parcel["parcel"]["status"], len(parcel["events"])) == ("collected", 1)
+    shop.api.post("/v1/sandbox/tracking", {**sent, "events": [{**event, "status": "in_transit"}]})
+    (parcel,) = buyer.api.get(f"/v1/orders/{order_id}/tracking")["parcels"]
+    assert [one["status"] for one in parcel["events"]] == ["collected", "in_transit"]
+    assert admin.ask("POST", f"{door}:closeDoor").fine

@@ -15,6 +15,7 @@ from services.orders import commands, queries
 from services.orders.queries import quoting
 from services.orders.server.addresses import AddressCalls
 from services.orders.server.calls import actor, answer
+from services.orders.server.carriers import CarrierCalls
 from services.orders.server.desk import DeskCalls
 from services.orders.server.exports import ExportCalls
 from services.orders.server.parcels import ParcelCalls
@@ -55,7 +56,9 @@ class PartiesOverRpc:
         return shops, {each.account_id: each.openid for each in answer.openids}
 
 
-class OrdersService(DeskCalls, ParcelCalls, ExportCalls, PricingCalls, VoucherCalls, AddressCalls, RefundCalls):
+class OrdersService(
+    DeskCalls, ParcelCalls, CarrierCalls, ExportCalls, PricingCalls, VoucherCalls, AddressCalls, RefundCalls
+):
     """One method an rpc."""
 
     def __init__(self, node: rpc.Node) -> None:

@@ -23,6 +23,8 @@ COLLECTIONS: Final = (
     CHECKOUTS,
     Collection("address_books"),
     PLACINGS,
+    Collection("carriers"),
+    Collection("placings", (Index(("expire_at",), expire_s=0),), timed=True),
     Collection(
         "orders",
         (
@@ -90,6 +92,7 @@ class Store:
         self.checkouts = Checkouts(database)
         self.orders = database["orders"]
         self.address_books = database["address_books"]
+        self.carriers = database["carriers"]
         self.lists = Lists(self.orders)
         self.placings = Placings(database, self.checkouts)
         self.counting = Counting(database)
@@ -106,6 +109,10 @@ class Store:
     def address_book(self, buyer_id: str) -> Document | None:
         """The addresses of a buyer; None before the first."""
         return self.address_books.find_one({"_id": buyer_id})
+
+    def carrier(self, name: str) -> Document | None:
+        """A carrier that may tell of parcels."""
+        return self.carriers.find_one({"_id": name})
 
     def orders_of(self, checkout_id: str) -> list[Document]:
         """The child orders of a checkout, in the order of its lines."""

@@ -165,14 +165,16 @@ def test_virtual_goods_need_no_parcel_and_complete_after_two_days(house):
     assert house.store.order(order_id)["state"] == "completed"
 
 
-def test_a_refund_of_everything_closes_a_partly_shipped_order_without_returning_stock(house):
+def test_a_refund_of_everything_closes_a_partly_shipped_order_and_returns_what_was_not_sent(house):
     order_id = paid(house)
     ship(house, order_id, "SF1111", (1, 1))
     order = house.store.order(order_id)
     data = {"refund_id": "r1", "order_id": order_id, "checkout_id": order["checkout_id"], "amount": order["paid"]}
     house.hear("jishi.payments.refund.succeeded.v1", {**data, "cause": "dispute", "case_id": "c1"})
     closed = house.store.order(order_id)
-    assert (closed["state"], house.told(closed), "due_at" in closed) == ("closed", ["paid"], False)
+    assert (closed["state"], house.told(closed), "due_at" in closed) == ("closed", ["paid", "closed"], False)
+    told = house.events(closed)[1]["data"]
+    assert [line["quantity"] for line in told["lines"]] == [2, 1]
 
 
 @pytest.mark.parametrize(
