@@ -8,18 +8,20 @@ import contextlib
 import io
 import tempfile
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import islice
-from typing import IO, Any, Final
+from typing import Final
 
 from services.catalog.jobs.exporting.writing import Sheet, UnwritableError, part_writer
 from services.catalog.model import exports
 from services.catalog.model.imports import turn
 from services.catalog.store import FIRST, SERVICE, Store
 from services.catalog.store.files import BLOCK_BYTES, block_row, keep_block
-from services.chassis import clock, commit, ids, policy
-from services.chassis.commit import Cause, Shortfall, Transaction
+from services.chassis import clock, ids, policy
+from services.chassis.commit import Cause, Transaction
 from services.chassis.decisions import Change
 from services.chassis.errors import Refusal
+from services.chassis.gathering import keep_step, keep_whole, move
 from services.chassis.mongo import Document
 from services.chassis.reacting import JobRun
 
@@ -38,7 +40,7 @@ def run(lease: JobRun) -> None:
         lease.later(wait_ms)
         return
     if job["state"] != "running":
-        _move(lease, store, "begin", Change(set={"state": "running"}))
+        move(lease, store.exports, "begin", Change(set={"state": "running"}))
     kept = _gathered(lease, store, job)
     counts = {name: kept[name] for name in ("rows", "products")}
     try:
@@ -98,11 +100,7 @@ def _keep_part(lease: JobRun, store: Store, part: bytes, number: int, after: Doc
     moved = Change(set={"gathered": after}, guard=lease.guard)
     transaction = Transaction(store.client).insert(store.import_files, block_row(after["id"], number, part))
     transaction.change(store.exports, job, moved, Cause(f"job:{job['_id']}:part:{number}"))
-    try:
-        transaction.commit()
-    except Shortfall:
-        lease.keep(yielding=False)  # says so, when the lease is lost
-        raise
+    keep_step(lease, transaction)
 
 
 # ----------------------------------------------------------------------------------------------------------------- workbook
@@ -116,31 +114,10 @@ def _put_together(lease: JobRun, store: Store, kept: Document) -> Document:
                 lease.keep(yielding=False)
                 out.put(part)
             out.finish()
-        file.seek(0)
-        told: dict[str, Any] = {"id": ids.new_id("file"), "blocks": 0, "bytes": 0}
-        for block in _blocks(file):
-            lease.keep(yielding=False)
-            keep_block(store, told["id"], told["blocks"], block)
-            told |= {"blocks": told["blocks"] + 1, "bytes": told["bytes"] + len(block)}
-    return told
-
-
-def _blocks(file: IO[bytes]) -> Iterator[bytes]:
-    while block := file.read(BLOCK_BYTES):
-        yield block
+        file_id = ids.new_id("file")
+        return {"id": file_id, **keep_whole(lease, file, partial(keep_block, store, file_id))}
 
 
 def _end(lease: JobRun, store: Store, values: Document) -> None:
     over = (*exports.OVER, "gathered")
-    _move(lease, store, "end", Change(set={**values, "end_time": clock.business()}, unset=over))
-
-
-def _move(lease: JobRun, store: Store, step: str, change: Change) -> None:
-    """One conditional write under the lease; nothing where another process has it."""
-    wanted = Change(set=change.set, unset=change.unset, guard=lease.guard)
-    cause = Cause(f"job:{lease.row['_id']}:{step}")
-    try:
-        commit.change(store.exports, lease.row["_id"], cause, lambda _job: wanted)
-    except Refusal:
-        lease.keep(yielding=False)  # says so, when the lease is lost
-        raise
+    move(lease, store.exports, "end", Change(set={**values, "end_time": clock.business()}, unset=over))

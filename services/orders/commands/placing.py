@@ -57,14 +57,16 @@ def place(
 
 
 def _saved(store: Store, buyer_id: str, asked: Mapping[str, Any], checkout_id: str) -> Mapping[str, Any]:
-    """The address of the buyer's book that is asked for. It may be another by now, or gone: a checkout keeps the one it was placed with.
+    """The address of the buyer's book that is asked for. It may be another by now, or gone: a checkout that was placed keeps its own, and is
+    what a repetition is answered with; only where the book has none is it looked for here.
 
     Raises Refusal INVALID_ARGUMENT.
     """
     if asked.get("address") is not None:
         raise invalid("address_id", "say an address or the id of one, not both")
-    before = store.checkout(checkout_id)
-    found = before["address"] if before else addresses.found(store.address_book(buyer_id), asked["address_id"])
+    found = addresses.found(store.address_book(buyer_id), asked["address_id"])
+    if found is None and (before := store.checkout(checkout_id)) is not None:
+        found = before["address"]
     if found is None:
         raise invalid("address_id", "is none of your address book; GET /v1/addresses lists it")
     return found

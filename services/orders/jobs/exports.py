@@ -15,20 +15,17 @@ from typing import IO, Any, Final
 import orjson
 import xlsxwriter
 
-from services.chassis import clock, commit, ids, policy
+from services.chassis import clock, ids, policy
 from services.chassis.cells import safe
-from services.chassis.commit import Cause, Shortfall, Transaction
+from services.chassis.commit import Cause, Transaction
 from services.chassis.decisions import Change
-from services.chassis.errors import Refusal
+from services.chassis.gathering import SHEET_ROWS, keep_step, keep_whole, move
 from services.chassis.mongo import Document
 from services.chassis.reacting import JobRun
 from services.orders.model import exports, search
 from services.orders.store import END, Store, first_serial
 
 AT_ONCE: Final = 500
-BLOCK_BYTES: Final = 2**20
-SHEET_ROWS: Final = 1_048_576
-"""What a spreadsheet program can hold."""
 WAIT_MS: Final = 1_000
 LONGEST_PAYMENT: Final = timedelta(days=2)
 """Above any time that an order was ever given to be paid."""
@@ -44,12 +41,12 @@ def run(lease: JobRun) -> None:
         lease.keep()
         job = _step(lease, store, job)
     if job["format"] == "csv":
-        _end(lease, store, job, {"file": {"id": job["_id"], "blocks": job["parts"], "bytes": job["bytes"]}})
+        _end(lease, store, {"file": {"id": job["_id"], "blocks": job["parts"], "bytes": job["bytes"]}})
     elif job["rows"] >= SHEET_ROWS:
         told = f"a sheet has at most {SHEET_ROWS} rows; export csv, or fewer orders by their time"
-        _end(lease, store, job, {"reason": "TOO_MANY_ROWS", "message": told}, state="failed")
+        _end(lease, store, {"reason": "TOO_MANY_ROWS", "message": told}, state="failed")
     else:
-        _end(lease, store, job, {"file": _workbook(lease, store, job)})
+        _end(lease, store, {"file": _workbook(lease, store, job)})
 
 
 def _step(lease: JobRun, store: Store, job: Document) -> Document:
@@ -82,11 +79,7 @@ def _step(lease: JobRun, store: Store, job: Document) -> Document:
     block = store.files.new_block(job["_id"], job["parts"], data)
     cause = Cause(f"job:{job['_id']}:{edge}")
     transaction = Transaction(store.database.client).change(store.files.exports, job, change, cause)
-    try:
-        (transaction.insert(store.files.blocks, block) if data else transaction).commit()
-    except Shortfall:
-        lease.keep(yielding=False)  # says so, when the lease is lost
-        raise
+    keep_step(lease, transaction.insert(store.files.blocks, block) if data else transaction)
     found = store.files.export(job["_id"])
     assert found is not None  # noqa: S101 - it was written just now
     return found
@@ -117,16 +110,15 @@ def _text(column: str, cell: exports.Cell) -> str:
 
 def _workbook(lease: JobRun, store: Store, job: Document) -> Document:
     """The gathered rows as one archive, kept block by block under an id of its own; what a killed run kept runs out."""
+    file_id = ids.new_id("file")
+
+    def keep(number: int, data: bytes) -> None:
+        block = store.files.new_block(file_id, number, data)
+        Transaction(store.database.client).insert(store.files.blocks, block).commit()
+
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile(dir=folder) as file:
         _write(lease, store, job, file, folder)
-        file_id, size, blocks = ids.new_id("file"), 0, 0
-        file.seek(0)
-        while data := file.read(BLOCK_BYTES):
-            lease.keep(yielding=False)
-            block = store.files.new_block(file_id, blocks, data)
-            Transaction(store.database.client).insert(store.files.blocks, block).commit()
-            size, blocks = size + len(data), blocks + 1
-    return {"id": file_id, "blocks": blocks, "bytes": size}
+        return {"id": file_id, **keep_whole(lease, file, keep)}
 
 
 def _write(lease: JobRun, store: Store, job: Document, file: IO[bytes], folder: str) -> None:
@@ -156,11 +148,6 @@ def _gathered(lease: JobRun, store: Store, job: Document) -> Iterator[list[expor
             yield orjson.loads(line)
 
 
-def _end(lease: JobRun, store: Store, job: Document, values: Document, *, state: str = "completed") -> None:
+def _end(lease: JobRun, store: Store, values: Document, *, state: str = "completed") -> None:
     ended = {**values, "state": state, "end_time": clock.business()}
-    change = Change(set=ended, unset=exports.OVER, guard=lease.guard)
-    try:
-        commit.change(store.files.exports, job["_id"], Cause(f"job:{job['_id']}:end"), lambda _job: change)
-    except Refusal:
-        lease.keep(yielding=False)  # says so, when the lease is lost
-        raise
+    move(lease, store.files.exports, "end", Change(set=ended, unset=exports.OVER))

@@ -105,7 +105,9 @@ def test_a_city_that_the_list_lacks_goes_by_its_province():
 def test_an_order_keeps_the_address_it_was_placed_with(house):
     address_id = add(house, "a")["address_id"]
     asked = {"address": None, "address_id": address_id}
+    house.counter.names.clear()
     placed = house.place("k", **asked)
+    assert house.counter.names == ["find", "find", "insert", "bulkWrite", "commitTransaction"], "the book, the checkout"
     addresses.delete(house.store, Cause("cmd:d"), making.BUYER, address_id)
     assert house.order(placed)["address"] == making.ADDRESS
     assert house.place("k", **asked).replayed

@@ -13,11 +13,11 @@ from services.catalog.jobs.exporting.rows import MONEY, NUMBERS, line, table_row
 from services.catalog.jobs.importing.jishi import JISHI
 from services.catalog.model.categories import Tree
 from services.chassis.cells import safe
+from services.chassis.gathering import SHEET_ROWS
 from services.chassis.mongo import Document
 
 CELL_MOST: Final = 32_767
-SHEET_ROWS: Final = 1_048_576
-"""What a spreadsheet program can hold."""
+"""Characters of a cell that a spreadsheet program can hold."""
 
 
 class UnwritableError(ValueError):
