@@ -276,8 +276,8 @@ class EveryWrite:
         code = patiently(self.api, "POST", f"{channel}/paycodes", body={"payer": "guest", "outcome": "userpaying"})
         asked = {"checkout_id": checkout_id, "method": "micropay", "auth_code": code.body["auth_code"]}
         scanned = self.merchant.post("/v1/payments", asked)["payment"]["payment_id"]
-        self.merchant.post(f"/v1/payments/{scanned}:query")
         self.merchant.post(f"/v1/payments/{scanned}:reverse")
+        self.merchant.post(f"/v1/payments/{scanned}:query")
 
     def addresses(self) -> None:
         """Two, of which one is changed, made the default, ordered with and deleted."""
