@@ -1,5 +1,6 @@
 """Money: the journal against itself, against every stored balance, and against payments, refunds and orders."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -19,7 +20,12 @@ OWED_TO_US: Final = ("shop:receivable", "platform:indemnity")
 STORED: Final = ("order:", "shop:", "redpack:", "buyer:", "share:")
 """Beginnings of accounts whose balance a document holds."""
 CLEARING: Final = (ledger.CLEARING, ledger.BANK)
-"""What the channel and the bank hold for the house: one may be above zero by what the other is below, as long as money is moved between them."""
+"""What the channel and the bank hold for the house; see ``clearing``."""
+WAYS: Final = {
+    ledger.CLEARING: {"collect": -1, "return": -1, "topup": -1, "refund": 1, "suspend": 0, "clear": 0},
+    ledger.BANK: {"deposit": -1, "payout": 1},
+}
+"""Which kinds of entries move a clearing account, and which way: −1 money came there, 1 it went from there, 0 both."""
 
 
 # ----------------------------------------------------------------------------------------------------------------- the journal
@@ -98,13 +104,46 @@ def signs(world: World) -> Iterator[Finding]:
         for key, expected, balance in sheet.rows():
             kind = ledger.kind_of(key.rpartition(" ")[0])
             if kind in CLEARING:
-                continue
+                continue  # by their entries: see ``clearing``
             if kind == ledger.SUSPENSE:
                 yield compared(key, expected, balance)
             elif kind in OWED_TO_US:
                 yield wrong_unless(balance <= 0, key, "at most 0", balance)
             else:
                 yield wrong_unless(balance >= 0, key, "at least 0", balance)
+
+
+def clearing(world: World) -> Iterator[Finding]:
+    """The clearing accounts: money comes by payments and deposits and goes by refunds and payouts, never the other way round, and the channel gave back no more than it took."""
+    payments, given = world.database("payments"), defaultdict[str, int](int)
+    for entry in scan(payments, "entries", ("kind", "postings", "currency")):
+        kind, wrong = entry["kind"], []
+        for posting in entry["postings"]:
+            if posting["account"] not in CLEARING:
+                continue
+            way = WAYS[posting["account"]].get(kind)
+            if way is None or posting["amount"] * way < 0:
+                wrong.append((posting["account"], posting["amount"]))
+            if posting["account"] == ledger.CLEARING and way:
+                given[entry["currency"]] += posting["amount"]
+        yield wrong_unless(not wrong, entry["_id"], f"money moved as {kind} moves it", wrong)
+    for currency, amount in sorted(given.items()):
+        yield wrong_unless(amount <= 0, f"{ledger.CLEARING} {currency}", "at most 0", amount)
+
+
+def withdrawn(world: World) -> Iterator[Finding]:
+    """Every withdrawal: a paid one left the house once, a failed one came back whole and once, one that waits did neither."""
+    payments = world.database("payments")
+    with Sheet() as sheet:
+        for row in scan(payments, "withdrawals", ("state", "amount", "fee")):
+            sheet.expect(f"payout:{row['_id']}", row["amount"] if row["state"] == "paid" else 0)
+            sheet.expect(f"withdraw-back:{row['_id']}", row["amount"] + row["fee"] if row["state"] == "failed" else 0)
+        for entry in scan(payments, "entries", ("kind", "postings")):
+            if entry["kind"] == "payout":
+                sheet.find(entry["_id"], _moved(entry, ledger.BANK))
+            elif entry["kind"] == "withdraw_back":
+                sheet.find(entry["_id"], sum(one["amount"] for one in entry["postings"] if one["amount"] > 0))
+        yield from sheet.findings()
 
 
 def _postings(payments: Database) -> Iterator[tuple[str, str, int]]:
@@ -261,6 +300,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     balanced,
     balances,
     signs,
+    clearing,
+    withdrawn,
     collected,
     payables,
     shares,

@@ -102,11 +102,20 @@ def _close_unpaid(books: Books, order_id: str) -> Plan | Decision:
     return Plan(payable=Change(set={name: over[name] for name in ("state", *change)}, due=payable["trades_end"]))
 
 
-def _give_back(books: Books, order_id: str, cause: str) -> Plan | Decision:
+def _collected(books: Books, order_id: str) -> tuple[Document, int] | None:
+    """The payable that was paid for the order, and which share is the order's; None where its money is not known of yet."""
     payable = books.payable
     index = place_of(payable, order_id) if payable is not None else None
     if payable is None or index is None or not is_collected(payable["shares"][index]):
+    index = place_of(payable, order_id) if payable is not None and payable["state"] == "paid" else None
+    return None if payable is None or index is None else (payable, index)
+
+
+def _give_back(books: Books, order_id: str, cause: str) -> Plan | Decision:
+    found = _collected(books, order_id)
+    if found is None:
         return EARLY
+    payable, index = found
     share = payable["shares"][index]
     left = share["escrow"]
     if left == 0:
@@ -182,7 +191,11 @@ def order_completed(books: Books, data: Mapping[str, Any]) -> Plan | Decision:
     payable, order_id = books.payable, data["order_id"]
     index = place_of(payable, order_id) if payable is not None else None
     if payable is None or index is None or not is_collected(payable["shares"][index]):
+    order_id = data["order_id"]
+    found = _collected(books, order_id)
+    if found is None:
         return EARLY
+    payable, index = found
     share = payable["shares"][index]
     if share["state"] != "escrow":
         return DONE if share["state"] == "settled" else STALE  # stale: all of it went back to the buyer

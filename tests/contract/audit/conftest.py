@@ -87,6 +87,9 @@ class Standing:
         (dinner,) = house.sell("s1", "晚餐", (700, 5), fulfilment="voucher")
         house.redeem(house.paid("b10", (dinner, 2)), 1)
         house.give_back(house.paid("b11", (book, 2)), 1)
+        house.complete(house.paid("b11", (book, 1)))
+        house.to_the_bank("s2", 1000, "SUCCESS")
+        house.to_the_bank("s2", 500, "FAILED")
         house.settle()
         house.pass_time(minutes=2)  # what looks after orders being placed has its turn now, not while tests look
         house.settle()

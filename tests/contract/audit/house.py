@@ -41,7 +41,9 @@ from services.orders.model.vouchers import text
 from services.orders.store import Store as OrdersStore
 from services.payments import commands as payments
 from services.payments import jobs
+from services.payments.commands.withdrawals import request_withdrawal
 from services.payments.jobs import sealing
+from services.payments.jobs.withdrawals import send_withdrawal
 from services.payments.model.payable import Success
 from services.payments.store import Store as PaymentsStore
 from services.payments.store.posting import collected
@@ -68,8 +70,13 @@ class Channel:
     def place(self, trade: Any) -> dict[str, str]:
         return {"code_url": f"https://pay/{trade.out_trade_no}", "cashier_url": f"https://pay/{trade.out_trade_no}"}
 
+    bank_says = "SUCCESS"
+
     def refund(self, _row: Mapping[str, Any]) -> dict[str, Any]:
         return {"status": "SUCCESS"}
+
+    def pay_out(self, _row: Mapping[str, Any]) -> dict[str, Any]:
+        return {"state": self.bank_says}
 
 
 class House:
@@ -233,6 +240,14 @@ class House:
 
     def deposit(self, shop_id: str, amount: int) -> None:
         payments.pay_deposit(self.payments, self.cause(), shop_id, amount)
+
+    def to_the_bank(self, shop_id: str, amount: int, answer: str) -> None:
+        """The shop withdraws, and the bank answers SUCCESS or FAILED."""
+        account = {"holder": "某公司", "number": "6222000000001234", "bank": "招商银行"}
+        asked = {"amount": amount, "account": account}
+        row, _ = request_withdrawal(self.payments, self.cause(), shop_id, asked)
+        self.channel.bank_says = answer
+        send_withdrawal(self.payments, self.channel, row)
 
     # ------------------------------------------------------------------------------------------------------------------- buyers
 

@@ -39,8 +39,8 @@ def amount(number: int) -> int:
 def journal(store, count: int) -> None:
     """A day on which ``count`` payments were collected."""
     days.begin_day(store, DAY)
-    for first in range(0, count, 5000):
-        store.entries.insert_many([entry(number) for number in range(first, min(first + 5000, count))])
+    for first in range(0, count, 500):
+        store.entries.insert_many([entry(number) for number in range(first, min(first + 500, count))])
 
 
 def entry(number: int) -> dict:
