@@ -21,7 +21,9 @@ def limits() -> sharing.Limits:
     most, receivers, calls = (
         rules.value(name, now) for name in ("sharing_most_bp", "sharing_receivers", "sharing_calls")
     )
-    return sharing.Limits(most, receivers, calls, rules.span("sharing_life", now))
+    return sharing.Limits(
+        most, receivers, calls, rules.span("sharing_life", now), rules.version("sharing_most_bp", now)
+    )
 
 
 def mark(store: Store, cause: Cause, asked: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:

@@ -224,7 +224,7 @@ def order_completed(books: Books, data: Mapping[str, Any]) -> Plan | Decision:
                 f"shares.{index}.state": "settled",
             }
         ),
-        entries=(_settling(payable, credit, parts, data),) if left else (),
+        entries=(_settling(payable, credit, parts, {**data, "sharing": share.get("sharing_rule")}),) if left else (),
         credits=(credit,) if credit.amount and not waits else (),
         rows=(
             *((settling.row(payable, credit, order_id, due),) if due is not None and waits else ()),
@@ -244,5 +244,6 @@ def _settling(payable: Document, credit: Credit, parts: tuple[tuple[str, int], .
             "commission_bp": str(data["commission_bp"]),
             "commission_policy": data["commission_policy"],
             **({"settlement": data["settlement_rule"]} if data.get("settlement_rule") else {}),
+            **({"sharing": data["sharing"]} if data.get("sharing") else {}),
         },
     )

@@ -19,11 +19,14 @@ PUBLISHED: Final = (
     ("payments", "sharing_receivers"),
     ("payments", "sharing_calls"),
     ("payments", "sharing_life"),
+    ("payments", "debts_first"),
     ("payments", "deposit_most"),
     ("payments", "deposit_top_up"),
     ("payments", "deposit_release_after"),
 )
 """(service, name) of every rule that a shop or a buyer meets with its money."""
+TAKING: Final = {"net": "debts_first", "top_up": "deposit_top_up"}
+"""Kinds of entries that take from a shop by a rule of this service that holds when they are posted; others bring the rules they were computed by."""
 
 
 def rules(name: str, dated: Iterable[Mapping[str, Any]], in_force: str) -> list[dict[str, Any]]:

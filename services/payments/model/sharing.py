@@ -28,12 +28,16 @@ DESCRIPTION: Final = 80
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The policy in force: basis points of the payment, receivers of a call, calls of an order, and how long money is frozen."""
+    """The policy in force: basis points of the payment, receivers of a call, calls of an order, and how long money is frozen.
+
+    ``rule``: the version of the first, which the settlement cites.
+    """
 
     most_bp: int
     receivers: int
     calls: int
     life: timedelta
+    rule: str = ""
 
 
 # ------------------------------------------------------------------------------------------------------------------ at settlement
@@ -45,7 +49,8 @@ def marked(share: Document, index: int, limits: Limits) -> Change | None:
         raise Refusal("WRONG_STATE", "mark an order before it completes: its money was settled or went back")
     if "sharing_bp" in share:
         return None
-    terms = {"sharing_bp": limits.most_bp, "sharing_s": int(limits.life.total_seconds())}
+    life_s = int(limits.life.total_seconds())
+    terms = {"sharing_bp": limits.most_bp, "sharing_s": life_s, "sharing_rule": limits.rule}
     return Change(set={f"shares.{index}.{name}": value for name, value in terms.items()})
 
 

@@ -13,6 +13,7 @@ from services.chassis.errors import Refusal, not_found
 from services.chassis.mongo import Document
 from services.payments.model import bookkeeping, deposits, purse, wallet
 from services.payments.model import refund as refunds
+from services.payments.model.fees import TAKING
 from services.payments.model.ledger import CLEARING
 from services.payments.model.payable import Success, collect
 from services.payments.model.plan import Books, Plan, Row
@@ -44,7 +45,10 @@ def post(store: Store, plan: Plan, books: Books, cause: Cause, transaction: Tran
             "posted_at": now,
             "written_at": wall,
         }
-        writing.insert(store.entries, {**bookkeeping.document(entry, owned, now, clock.wall()), **written})
+        document = bookkeeping.document(entry, owned, now, clock.wall())
+        if rule := TAKING.get(entry.kind):
+            document["terms"][rule] = policy.load("payments").version(rule, now)
+        writing.insert(store.entries, {**document, **written})
     _back(writing, store, plan, cause)
     for credit in plan.credits:
         fold_at = wall + policy.load("payments").value("fold_after", now) * 1000

@@ -218,8 +218,13 @@ def test_terms_are_named_by_field_and_remembered(books):
 
 def test_the_fee_schedule_says_what_entries_cite(books):
     rules = {rule["version"]: rule for rule in shops.fee_schedule()}
+    books.store.shops.update_one({"_id": SHOP}, {"$set": {"receivable": 200}})
     books.earn(1000)
-    row, _ = withdraw(books, 700)
-    entry = books.store.entry(f"withdraw:{row['_id']}")
-    assert rules[entry["terms"]["withdrawal_fee"]]["in_force"] is True
+    withdraw(books, 700)
+    terms(books, deposit_required=1000)
+    books.pass_time(days=3, seconds=1)
+    top_up_is_due(books)
+    for kind, rule in (("withdraw", "withdrawal_fee"), ("net", "debts_first"), ("top_up", "deposit_top_up")):
+        (entry,) = books.store.entries.find({"kind": kind})
+        assert rules[entry["terms"][rule]]["in_force"] is True
     assert rules["commission_bp@2014-05-29"]["why"]
