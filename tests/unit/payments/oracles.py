@@ -30,7 +30,7 @@ def share_of(books: Books, order: str) -> dict[str, Any]:
     return next(share for share in books.payable["shares"] if share["order_id"] == order)
 
 
-def settled(books: Books, told: Mapping[str, Any], plan: Plan) -> None:
+def settled(_world: World, books: Books, told: Mapping[str, Any], plan: Plan) -> None:
     """Escrow → commission, rounded half up, of the goods' part; the rest to hold, pending or available, a part of it frozen."""
     order, share = told["order_id"], share_of(books, told["order_id"])
     left, goods = share["escrow"], min(told["goods_amount"], share["amount"])
@@ -84,7 +84,7 @@ def drawn(found: Sequence[tuple[str, int]], amount: int) -> list[tuple[str, int]
     return taken
 
 
-def given_back(books: Books, told: Mapping[str, Any], plan: Plan, *, lends: bool) -> None:
+def given_back(_world: World, books: Books, told: Mapping[str, Any], plan: Plan, *, lends: bool) -> None:
     """A ruling or a grant: never more than was paid, out of each well before the next; what is short the platform ``lends`` or nobody."""
     share, case = share_of(books, told["order_id"]), told.get("case_id", "")
     amount = min(told.get("refund", told.get("amount")), share["amount"] - share["refunded"])
@@ -102,7 +102,7 @@ def given_back(books: Books, told: Mapping[str, Any], plan: Plan, *, lends: bool
     assert entry.get(ledger.CLEARING, 0) == refund.amount
 
 
-def held(books: Books, told: Mapping[str, Any], plan: Plan) -> None:
+def held(_world: World, books: Books, told: Mapping[str, Any], plan: Plan) -> None:
     """A case on a settled order holds its claim, as far as there is anything."""
     share = share_of(books, told["order_id"])
     if share["state"] != "settled":
@@ -118,19 +118,36 @@ def held(books: Books, told: Mapping[str, Any], plan: Plan) -> None:
     assert moves(plan, "hold") == (wanted | {ledger.hold(SHOP, told["case_id"]): total} if total else {})
 
 
-def released(books: Books, told: Mapping[str, Any], plan: Plan) -> None:
+def released(world: World, books: Books, told: Mapping[str, Any], plan: Plan) -> None:
     """The end of a case: the deposit gets back what it gave before anything else is available."""
-    case = books.payable["cases"][told["case_id"]]
     if share_of(books, told["order_id"])["state"] != "settled":
         return
     left = own_of(books)["held"].get(told["case_id"], 0)
-    deposit = min(left, case["from_deposit"])
+    gave = world.entries.get(f"hold:{told['case_id']}", {"postings": []})["postings"]
+    deposit = min(left, -sum(side["amount"] for side in gave if side["account"] == ledger.deposit(SHOP)))
     wanted = {
         ledger.hold(SHOP, told["case_id"]): -left,
         ledger.deposit(SHOP): deposit,
         ledger.available(SHOP): left - deposit,
     }
     assert moves(plan, "release") == {account: amount for account, amount in wanted.items() if amount}
+
+
+def repriced(_world: World, books: Books, told: Mapping[str, Any], plan: Plan) -> None:
+    """A newer price counts, and only that."""
+    assert told["revision"] > share_of(books, told["order_id"]).get("revision", 0), plan
+
+
+def taken(world: World, books: Books, told: Mapping[str, Any], plan: Plan) -> None:
+    """A payment is taken in time, of the price of now, and not while it is reversed; every other one goes back whole."""
+    one = next(one for one in books.payable["payments"] if one["out_trade_no"] == told["number"])
+    fits = one["state"] != "reversing" and told["amount"] == books.payable["amount"]
+    in_time = world.now <= books.payable["pay_by"] and books.payable["state"] == "open"
+    assert bool(moves(plan, "collect")) == (fits and in_time)
+    assert bool(plan.refunds) == (not (fits and in_time))
+    for refund in plan.refunds:
+        mark = "rv-" if one["state"] == "reversing" else "rf-"
+        assert (refund.amount, refund.id[:3]) == (told["amount"], mark)
 
 
 def midnight_after(when: datetime, days: int) -> datetime:

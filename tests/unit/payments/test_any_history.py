@@ -36,6 +36,8 @@ RIGHT = {
     "ended": oracles.released,
     "ruled": lambda *told: oracles.given_back(*told, lends=True),
     "granted": lambda *told: oracles.given_back(*told, lends=False),
+    "repriced": oracles.repriced,
+    "success": oracles.taken,
 }
 """What a plan must do with the money, told independently."""
 
@@ -54,8 +56,9 @@ class Trade(RuleBasedStateMachine):
         second=st.integers(1, 2000),
         commission=st.integers(0, 3000),
         begin=st.sampled_from(["opened", "paid", "completed", "in dispute", "settled, then in dispute"]),
+        part=st.sampled_from([1, 1, 3]),
     )
-    def opened(self, first, second, commission, begin):
+    def opened(self, first, second, commission, begin, part):
         """Histories begin at different points, so that a short one also sees the late chapters."""
         self.world = World.opened(first, second, attempts=2)
         self.commission = commission
@@ -71,19 +74,27 @@ class Trade(RuleBasedStateMachine):
         self.transactions = Counter()
         self.prepare()
         if begin != "opened":
-            self.the_buyer_pays("n0", again=True)
+            self.begin_with_a_payment()
             self.what_lies_there_comes()
         if begin in ("completed", "settled, then in dispute"):
             self.an_order_completes("o0")
         if begin.startswith("settled"):
             self.what_lies_there_comes()
         if begin.endswith("in dispute"):
-            self.a_case_opens("o0", claim=first)
+            self.a_case_opens("o0", claim=max(1, first // part))
+
+    def begin_with_a_payment(self):
+        self.the_buyer_pays("n0", again=True)
 
     def prepare(self):
         """Before the history begins; for those who add to it."""
 
     # ------------------------------------------------------------------------------------------- what others do
+
+    @property
+    def ends(self):
+        """How an order ends where nothing has ended it."""
+        return (Trade.an_order_completes, Trade.an_order_closes)
 
     @property
     def now(self):
@@ -96,6 +107,14 @@ class Trade(RuleBasedStateMachine):
         self.paid_at_channel[number] = self.codes[number]
         told = {"number": number, "transaction": f"t{number}", "amount": self.codes[number]}
         self.mail += [("success", told)] * (2 if again else 1)
+
+    @precondition(lambda self: self.world.payable["state"] == "open")
+    @rule(number=st.sampled_from(["n0", "n1"]), minutes=st.sampled_from([0, 1, 90]))
+    def the_buyer_pays_at_the_last_moment(self, number, minutes):
+        """In the last second or after it, before the timer has fired."""
+        self.world.now = max(self.now, PAY_BY + timedelta(minutes=minutes))
+        self.the_buyer_pays(number=number, again=False)
+        self.what_lies_there_comes()
 
     @rule()
     def another_code_is_shown(self):
@@ -131,6 +150,14 @@ class Trade(RuleBasedStateMachine):
             self.revisions[order] += 1
             told = {"order_id": order, "amount": price, "revision": self.revisions[order]}
             self.mail.append(("repriced", told))
+
+    @precondition(lambda self: self.world.payable["state"] == "open")
+    @rule(order=st.sampled_from(ORDERS), price=st.integers(1, 2000))
+    def a_code_of_the_old_price_is_paid(self, order, price):
+        self.a_price_changes(order=order, price=price)
+        self.what_lies_there_comes()
+        self.the_buyer_pays(number="n0", again=False)
+        self.what_lies_there_comes()
 
     @rule(minutes=st.sampled_from([1, 1, 5, 29, 200, 24 * 60]))
     def time_passes(self, minutes):
@@ -269,13 +296,16 @@ class Trade(RuleBasedStateMachine):
         books = self.world.books(told.get("order_id", ""))
         if kind == "success":
             success = Success(told["number"], told["transaction"], told["amount"], "CNY")
-            return books, payables.collect(books.payable, success, self.now)
+            return books, self._right(message, books, payables.collect(books.payable, success, self.now))
         if not cases.needs_shop(books.payable, told["order_id"]) or not {"case_id", "refund_id"} & told.keys():
             books = Books(books.payable)
-        plan = PLANNERS[kind](books, told)
+        return books, self._right(message, books, PLANNERS[kind](books, told))
+
+    def _right(self, message, books, plan):
+        kind, told = message
         if isinstance(plan, Plan) and kind in RIGHT:
-            RIGHT[kind](books, told, plan)
-        return books, plan
+            RIGHT[kind](self.world, books, told, plan)
+        return plan
 
     def _handle(self, message) -> bool:
         """Whether the message may be acked."""
@@ -316,8 +346,8 @@ class Trade(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         for order in ORDERS:
-            self.an_order_completes(order)
-            self.an_order_closes(order)
+            for end in self.ends:
+                end(self, order)
         for case in self.cases.values():
             if case["state"] == "open":
                 self._end(case)

@@ -41,20 +41,37 @@ class Money(Trade):
         first=st.integers(1, 2000),
         second=st.integers(1, 2000),
         commission=st.integers(0, 3000),
-        begin=st.sampled_from(["paid", "completed", "in dispute", "settled, then in dispute"]),
+        begin=st.sampled_from(["opened", "paid", "completed", "in dispute", "settled, then in dispute"]),
+        part=st.sampled_from([1, 1, 3]),
         days=st.sampled_from([0, 2]),
         marked=st.sampled_from([(), ("o0",), ORDERS]),
-        capital=st.sampled_from([0, 0, 700]),
+        capital=st.sampled_from([0, 0, 700, 6000]),
+        secured=st.sampled_from([0, 0, 400]),
+        wallet_money=st.sampled_from([0, 0, 5000]),
+        closes=st.booleans(),
     )
-    def opened(self, first, second, commission, begin, days, marked, capital):
-        """Late chapters are reached sooner where orders are paid, marked and settled, and the shop has something."""
-        self.days, self.marked, self.capital = days, marked, capital
-        self.topped_up, self.reasons = {}, []
-        super().opened(first=first, second=second, commission=commission, begin=begin)
+    def opened(self, days, marked, capital, secured, wallet_money, closes, **begin):
+        """Late chapters are reached sooner where orders are paid, marked and settled, and everybody has something."""
+        self.days, self.marked, self.capital, self.secured = days, marked, capital, secured
+        self.wallet_money, self.closes = wallet_money, closes
+        self.topped_up = {}
+        super().opened(**begin)
+
+    def begin_with_a_payment(self):
+        super().begin_with_a_payment() if not self.wallet_money else self.the_buyer_pays_by_wallet()
+
+    @property
+    def ends(self):
+        """An order that nothing has ended is closed, or completes."""
+        return super().ends[::-1] if self.closes else super().ends
 
     def prepare(self):
         for order in self.marked:
             self.an_order_is_marked_for_sharing(order=order)
+        if self.secured:
+            self.a_deposit_is_paid_in(amount=self.secured)
+        if self.wallet_money:
+            self.the_wallet_is_topped_up(amount=self.wallet_money)
         if self.capital:
             sides = (Posting(ledger.BANK, -self.capital), Posting(ledger.available(SHOP), self.capital))
             entry, credit = (
@@ -147,7 +164,7 @@ class Money(Trade):
         self._beside(sharing.on_timer(row, when) if late else sharing.unfrozen(row))
 
     @precondition(lambda self: any(row["shares"] for row in self.world.of(sharing.ROWS)))
-    @rule(data=st.data(), part=st.integers(1, 120), number=st.sampled_from("xyz"))
+    @rule(data=st.data(), part=st.sampled_from([1, 40, 60, 100, 101]), number=st.sampled_from("xyz"))
     def the_friend_gives_some_back(self, data, part, number):
         row = data.draw(st.sampled_from([row for row in self.world.of(sharing.ROWS) if row["shares"]]))
         line = data.draw(st.sampled_from(row["shares"]))
@@ -174,13 +191,18 @@ class Money(Trade):
         assert done is None or self.world.shop["receivable"] == 0, "debts come first"
         assert done is None or amount + DRAWING.fee <= before.available - before.receivable
 
-    @rule(order=st.sampled_from(ORDERS), claim=st.integers(1, 2500), platform=st.booleans())
-    def a_shop_that_has_spent_everything_is_ruled_against(self, order, claim, platform):
-        """What it owes then is taken from whatever it earns next."""
+    def spend_everything(self, order):
+        """The order is over, and nothing of it is left."""
         self.an_order_is_over(order=order)
         for row in self.world.of(settling.ROWS):
             self._beside(settling.matured(row, row["matures_at"]))
-        self.the_shop_withdraws(part=99)
+        for _ in range(3):
+            self.the_shop_withdraws(part=99)
+
+    @rule(order=st.sampled_from(ORDERS), claim=st.integers(1, 2500), platform=st.booleans(), part=st.integers(1, 110))
+    def a_shop_that_has_spent_everything_is_ruled_against(self, order, claim, platform, part):
+        """What it owes then is taken from whatever it earns next, before it withdraws that or puts it into its deposit."""
+        self.spend_everything(order)
         self.a_case_opens(order=order, claim=claim)
         self.what_lies_there_comes()
         case = next((one for one in self.cases.values() if (one["order_id"], one["state"]) == (order, "open")), None)
@@ -188,6 +210,33 @@ class Money(Trade):
             case["state"] = "ruled"
             payer = "platform" if platform else "merchant"
             self.mail.append(("ruled", {**case, "refund": claim + self.beyond, "payer": payer}))
+            self.what_lies_there_comes()
+        if self.world.shop["receivable"]:
+            for other in ORDERS:
+                self.an_order_is_over(order=other)
+            self.a_deposit_is_required(required=300)
+            if part % 2:
+                self.the_time_to_top_up_is_over(days=4)
+            self.the_shop_withdraws(part=part)
+
+    @rule(order=st.sampled_from(ORDERS), amount=st.integers(1, 2000))
+    def a_shop_that_has_spent_everything_gives_a_line_back(self, order, amount):
+        self.spend_everything(order)
+        self.a_line_is_given_back(order=order, amount=amount)
+        self.what_lies_there_comes()
+
+    @rule(order=st.sampled_from(ORDERS), claim=st.integers(1, 2500), closes=st.booleans())
+    def the_platform_pays_for_what_is_still_in_escrow(self, order, claim, closes):
+        """What it gave is repaid by the escrow, where that goes back."""
+        self.a_case_opens(order=order, claim=claim)
+        self.what_lies_there_comes()
+        case = next((one for one in self.cases.values() if (one["order_id"], one["state"]) == (order, "open")), None)
+        if case is not None and self.orders[order] == "paid":
+            case["state"] = "ruled"
+            self.mail.append(("ruled", {**case, "refund": claim, "payer": "platform"}))
+            self.what_lies_there_comes()
+        if closes:
+            self.an_order_closes(order=order)
             self.what_lies_there_comes()
 
     @precondition(lambda self: self.world.of(withdrawals.ROWS))
@@ -220,8 +269,9 @@ class Money(Trade):
     def somebody_claims(self, data, who):
         packet = data.draw(st.sampled_from(self.world.of(packets.ROWS)))
         if packets.claim_of(packet, who) is None:
-            wallet = self.world.rows.get(("wallets", who))
-            self._shop_does(lambda _: packets.claimed(packet, wallet, who, self.now))
+            known = self.world.rows.get(("wallets", who))
+            done = self._shop_does(lambda _: packets.claimed(packet, known, who, self.now))
+            assert done is None or self.now < packet["expires_at"]
 
     @rule(total=st.integers(1, 600))
     def the_buyer_gives_a_packet(self, total):
@@ -308,7 +358,8 @@ class Money(Trade):
     @rule(amount=st.integers(1, 500))
     def some_of_the_deposit_is_asked_back(self, amount):
         number = f"release:{len(self.world.entries)}"
-        self._shop_does(lambda books: deposits.released(books.shop, books.credits, amount, number))
+        done = self._shop_does(lambda books: deposits.released(books.shop, books.credits, amount, number))
+        assert done is None or self.world.shop["deposit"] >= self.world.shop.get("deposit_required", 0)
 
     # ------------------------------------------------------------------------------------------------- what holds
 
@@ -334,6 +385,7 @@ class Money(Trade):
         if not hasattr(self, "world"):
             return
         told = self.world.balances()
+        assert "top_up_by" in self.world.shop or "deposit_overdue" not in self.world.shop
         on_its_way = sum(row["amount"] for row in self.world.of(withdrawals.ROWS) if row["state"] == "processing")
         assert told.get(ledger.withdrawing(SHOP), 0) == on_its_way
         for packet in self.world.of(packets.ROWS):
@@ -341,6 +393,7 @@ class Money(Trade):
             assert told.get(ledger.packet(packet["_id"]), 0) == packet["left"] >= 0
             assert sum(claims) + packet["left"] + packet["returned"] == packet["total"]
             assert all(amount >= 1 for amount in claims)
+            assert packet["state"] == "open" or packet["left"] == 0
         for row in self.world.of(sharing.ROWS):
             assert told.get(ledger.frozen(row["_id"]), 0) == row["frozen"] >= 0
             parts = sum(part["amount"] for share in row["shares"] for part in share["receivers"])
