@@ -19,6 +19,7 @@ PLACES = (
     ("tests/faults/test_search_killed.py", "mortal stack"),
     ("tests/faults/test_strangers.py", "mortal stack"),
     ("tests/faults/test_whatever_is_sent.py", "mortal stack"),
+    ("tests/faults/test_mixed_orders.py", "broker of the faults"),
     ("tests/faults/test_rabbitmq_killed.py", "broker of the faults"),
     ("tests/faults/test_events_broker.py", "broker of the faults"),
     ("tests/faults/test_events_database.py", "broker of the faults"),

@@ -1,5 +1,6 @@
 """Careful clients: each repeats a request under its own idempotency key until it is answered, and writes the answer down."""
 
+import itertools
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -22,6 +23,14 @@ AT_ONCE = 5
 
 class GivenUpError(RuntimeError):
     """An answer that no client should get, or none for too long."""
+
+
+class RefusedError(GivenUpError):
+    """A refusal that asking again does not change."""
+
+    def __init__(self, call: str, answer: Answer) -> None:
+        super().__init__(f"{call} → {answer}")
+        self.answer = answer
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,8 @@ class Client:
     """One person: writes under keys of their own, repeated until they are answered."""
 
     def __init__(self, api: Api, name: str, journal: Journal) -> None:
-        self.api, self.name, self.journal, self._steps = api, name, journal, 0
+        self.api, self.name, self.journal = api, name, journal
+        self._steps = itertools.count(1)  # several threads may act for one merchant, each with a key of its own
 
     def acting(self, token: str) -> "Client":
         """The same person with another token; keys stay apart."""
@@ -71,8 +81,7 @@ class Client:
 
     def write(self, method: str, path: str, *, key: str = "", **given: Any) -> dict[str, Any]:
         """The body of the answer. Raises GivenUpError."""
-        self._steps += 1
-        key = key or f"{self.name}-{self._steps}"
+        key = key or f"{self.name}-{next(self._steps)}"
         self.journal.begin()
         line = None
         try:
@@ -120,8 +129,10 @@ def patiently(api: Api, method: str, path: str, **given: Any) -> Answer:
         wait_until(ask, f"{method} {path}", seconds=PATIENCE_S, every=0.1)
     except TimeoutError as error:
         raise GivenUpError(f"{error}; last: {found}") from error
-    if isinstance(found[0], str) or not found[0].fine:
+    if isinstance(found[0], str):
         raise GivenUpError(f"{method} {path} → {found[0]}")
+    if not found[0].fine:
+        raise RefusedError(f"{method} {path}", found[0])
     return found[0]
 
 

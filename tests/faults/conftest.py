@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from signal import SIGKILL
 
 import pytest
 
@@ -12,7 +13,7 @@ from services.cli.api import Api
 from services.cli.audit.run import audit
 from services.cli.processes import Child
 from services.cli.stack import Options, Stack
-from tests.backends.processes import wait_until
+from tests.backends.processes import PATIENCE_S, wait_until
 from tests.faults import mortal
 from tests.faults.errands import EVERYTHING
 from tests.faults.traffic import Errand, Town, Traffic
@@ -87,6 +88,23 @@ class MortalStack(Stack):
         return "\n".join(lines)
 
 
+class DoubledStack(MortalStack):
+    """Two of every process but the gateway, the channel and the database: two workers need a broker that is no process's own."""
+
+    def _plan(self) -> tuple[list[Child], list[Child]]:
+        early, late = super()._plan()
+        late += [self._python(f"{role}-2", role, "services.embedded", role) for role in ("worker", "jobs")]
+        return early, late
+
+    def die(self, name: str) -> None:
+        """Kill -9 of one process, as soon as it runs; its next start comes at once."""
+        child = self.children[name]
+        wait_until(lambda: child.running, f"{name} to run", every=0.01)
+        child.signal(SIGKILL)
+        child.wait(PATIENCE_S)
+        self.forgive()
+
+
 def _fields(options: Options) -> dict:
     return {name: getattr(options, name) for name in Options.__dataclass_fields__}
 
@@ -98,6 +116,20 @@ def memory_stack(tmp_path_factory) -> Iterator[MortalStack]:
     running.start()
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbit_stack(broker, tmp_path_factory) -> Iterator[DoubledStack | None]:
+    """On RabbitMQ, in a virtual host of its own; None where there is none, for then a mark skips or fails the tests."""
+    if broker.uri.startswith("memory:"):
+        yield None
+        return
+    host = f"f{secrets.token_hex(4)}"
+    running = DoubledStack(Options(tmp_path_factory.mktemp("mortal"), copies=2, amqp_uri=broker.open_host(host)))
+    running.start()
+    yield running
+    running.stop()
+    broker.close_host(host)
 
 
 @pytest.fixture(scope="module")
