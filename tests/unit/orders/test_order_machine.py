@@ -23,7 +23,7 @@ from services.orders.model import (
 )
 from services.orders.model import order as orders
 from services.orders.model.states import CATALOG, DISPUTES, PAYMENTS, TABLE, TIMER, Known, Move, State, Step
-from tests.examples import examples
+from tests.examples import histories
 from tests.unit.orders import making
 
 BUYER, MERCHANT = Known("buyer", making.BUYER), Known("merchant", "acc_1", "shop_1")
@@ -365,7 +365,7 @@ class OrderMachine(RuleBasedStateMachine):
             assert self.due is None
 
 
-OrderMachine.TestCase.settings = settings(max_examples=examples(150), stateful_step_count=30, deadline=None)
+OrderMachine.TestCase.settings = settings(max_examples=histories(150), stateful_step_count=30, deadline=None)
 TestOrderMachine = OrderMachine.TestCase
 
 

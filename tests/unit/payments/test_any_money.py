@@ -7,32 +7,28 @@ agreed part is shared, (11) the sealed chain verifies. (12), that writers do not
 """
 
 import copy
-from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from services.chassis.decisions import Change
 from services.chassis.errors import Refusal
-from services.payments.model import deposits, ledger, packets, payable, sealing, settling, sharing, wallet, withdrawals
+from services.payments.model import ledger, packets, sealing, settling, sharing, withdrawals
 from services.payments.model.ledger import Entry, Posting
-from services.payments.model.payable import Success
-from services.payments.model.plan import Books, Credit, Plan, Row
-from tests.examples import examples
+from services.payments.model.plan import Credit, Plan
+from tests.examples import histories
 from tests.unit.payments import oracles
-from tests.unit.payments.books import FRIEND, NOW, SHOP, TOP_UP, MovedError
-from tests.unit.payments.test_any_history import ORDERS, Trade
+from tests.unit.payments.books import FRIEND, NOW, SHOP
+from tests.unit.payments.pockets import Pockets
+from tests.unit.payments.test_any_history import ORDERS
 
-BUYER = "buyer"
 ACCOUNT = {"holder": "茶铺", "number": "6222000000001234", "bank": "招商银行"}
 DRAWING = withdrawals.Limits(1, 10**6, 2500, 2, {"withdrawal_fee": "withdrawal_fee@2014-05-29"})
-PACKET = packets.Limits(5, 1, 20_000, timedelta(days=1))
 SHARING = sharing.Limits(3000, 50, 50, timedelta(days=30))
 
 
-class Money(Trade):
+class Money(Pockets):
     """Everything that can happen to a shop's money."""
 
     beyond = 500
@@ -42,7 +38,7 @@ class Money(Trade):
         second=st.integers(1, 2000),
         commission=st.integers(0, 3000),
         begin=st.sampled_from(["opened", "paid", "completed", "in dispute", "settled, then in dispute"]),
-        part=st.sampled_from([1, 1, 3]),
+        part=st.sampled_from([1, 1, 3, 10]),
         days=st.sampled_from([0, 2]),
         marked=st.sampled_from([(), ("o0",), ORDERS]),
         capital=st.sampled_from([0, 0, 700, 6000]),
@@ -79,26 +75,6 @@ class Money(Trade):
                 Credit("capital", SHOP, "available", self.capital),
             )
             self._beside(Plan(entries=(entry,), credits=(credit,)))
-
-    def _shop_does(self, plan_of, shop=SHOP) -> Plan | None:
-        """Write what the shop asks for, twice: the second time nothing is added. None: it was refused, and nothing moved."""
-        books = self.world.books(shop=shop)
-        try:
-            plan = plan_of(books)
-        except Refusal:
-            return None
-        if not isinstance(plan, Plan):
-            return None
-        self.world.write(plan, books)
-        try:
-            self.world.write(plan, books)
-        except MovedError:
-            return plan
-        raise AssertionError("written twice")
-
-    def _beside(self, plan) -> None:
-        if isinstance(plan, Plan):
-            self._shop_does(lambda _: plan)
 
     @precondition(lambda self: self.mail)
     @rule()
@@ -191,6 +167,10 @@ class Money(Trade):
         assert done is None or self.world.shop["receivable"] == 0, "debts come first"
         assert done is None or amount + DRAWING.fee <= before.available - before.receivable
 
+    def open_case_of(self, order):
+        """The order's case that is not decided, if there is one."""
+        return next((one for one in self.cases.values() if (one["order_id"], one["state"]) == (order, "open")), None)
+
     def spend_everything(self, order):
         """The order is over, and nothing of it is left."""
         self.an_order_is_over(order=order)
@@ -205,7 +185,7 @@ class Money(Trade):
         self.spend_everything(order)
         self.a_case_opens(order=order, claim=claim)
         self.what_lies_there_comes()
-        case = next((one for one in self.cases.values() if (one["order_id"], one["state"]) == (order, "open")), None)
+        case = self.open_case_of(order)
         if case is not None:
             case["state"] = "ruled"
             payer = "platform" if platform else "merchant"
@@ -225,12 +205,24 @@ class Money(Trade):
         self.a_line_is_given_back(order=order, amount=amount)
         self.what_lies_there_comes()
 
+    @rule(order=st.sampled_from(ORDERS), claim=st.integers(1, 50))
+    def a_ruling_goes_beyond_what_is_held(self, order, claim):
+        """A small claim on a settled order: what of it is frozen or pending pays before the shop's own does."""
+        self.an_order_is_over(order=order)
+        self.a_case_opens(order=order, claim=claim)
+        self.what_lies_there_comes()
+        case = self.open_case_of(order)
+        if case is not None:
+            case["state"] = "ruled"
+            self.mail.append(("ruled", {**case, "refund": claim + self.beyond, "payer": "merchant"}))
+            self.what_lies_there_comes()
+
     @rule(order=st.sampled_from(ORDERS), claim=st.integers(1, 2500), closes=st.booleans())
     def the_platform_pays_for_what_is_still_in_escrow(self, order, claim, closes):
         """What it gave is repaid by the escrow, where that goes back."""
         self.a_case_opens(order=order, claim=claim)
         self.what_lies_there_comes()
-        case = next((one for one in self.cases.values() if (one["order_id"], one["state"]) == (order, "open")), None)
+        case = self.open_case_of(order)
         if case is not None and self.orders[order] == "paid":
             case["state"] = "ruled"
             self.mail.append(("ruled", {**case, "refund": claim, "payer": "platform"}))
@@ -247,119 +239,6 @@ class Money(Trade):
         self._beside(withdrawals.paid(row, self.now) if pays else withdrawals.failed(row, "no", self.now))
         back = row["amount"] + row["fee"] if known == "processing" and not pays else 0
         assert self.world.purse().available == before + back, "what the bank refuses comes back once, fee and all"
-
-    # ----------------------------------------------------------------------------------------------------- red packets
-
-    @rule(total=st.integers(3, 600), lucky=st.booleans())
-    def a_packet_is_sent(self, total, lucky):
-        number = f"pkt_{len(self.world.of(packets.ROWS))}"
-        row = {
-            "_id": number,
-            "kind": "lucky" if lucky else "normal",
-            "total": total // 3 * 3,
-            "count": 3,
-            "greeting": "",
-        }
-        self._shop_does(
-            lambda books: packets.sent(books.shop, books.credits, row, PACKET, self.now, lambda most: total % most)
-        )
-
-    @precondition(lambda self: self.world.of(packets.ROWS))
-    @rule(data=st.data(), who=st.sampled_from(["u1", "u2", "u3", "u4"]))
-    def somebody_claims(self, data, who):
-        packet = data.draw(st.sampled_from(self.world.of(packets.ROWS)))
-        if packets.claim_of(packet, who) is None:
-            known = self.world.rows.get(("wallets", who))
-            done = self._shop_does(lambda _: packets.claimed(packet, known, who, self.now))
-            assert done is None or self.now < packet["expires_at"]
-
-    @rule(total=st.integers(1, 600))
-    def the_buyer_gives_a_packet(self, total):
-        row = {"_id": f"pkt_{len(self.world.of(packets.ROWS))}", "kind": "normal", "count": 2, "greeting": ""}
-        row["total"], purse = total * 2, self.world.rows.get(("wallets", BUYER))
-        self._shop_does(lambda _: packets.given(purse, BUYER, row, PACKET, self.now, lambda most: total % most))
-
-    @precondition(lambda self: self.world.of(packets.ROWS))
-    @rule(data=st.data(), hours=st.sampled_from([0, 25]))
-    def a_packet_expires(self, data, hours):
-        packet, when = data.draw(st.sampled_from(self.world.of(packets.ROWS))), self.now + timedelta(hours=hours)
-        givers = self.world.rows.get(("wallets", packet.get("giver", "")))
-        plan = packets.expired(packet, when, givers)
-        if isinstance(plan, Plan):
-            assert when >= packet["expires_at"]
-            account = ledger.wallet(packet["giver"]) if "giver" in packet else ledger.available(packet["shop_id"])
-            assert oracles.moves(plan, "packet_back")[account] == packet["left"], "to who gave it"
-        self._beside(plan)
-
-    # --------------------------------------------------------------------------------------------------------- wallets
-
-    @rule(amount=st.integers(1, 3000))
-    def the_wallet_is_topped_up(self, amount):
-        number = f"t_{len(self.topped_up)}"
-        row = {**wallet.topup(number, BUYER, amount, "native", 10**6), "version": 1}
-        change, entry = wallet.topped_up(row, Success(number, f"x{number}", amount, "CNY"), self.now)
-        assert change.set["state"] == "paid"
-        self.topped_up[f"x{number}"] = amount
-        known = self.world.rows.get(("wallets", BUYER))
-        empty = {"_id": BUYER, "currency": "CNY", "balance": amount}
-        into = Row("wallets", known, Change(inc={"balance": amount})) if known else Row("wallets", empty)
-        self._beside(Plan(entries=(entry,), rows=(into,)))
-
-    @rule()
-    def the_buyer_pays_by_wallet(self):
-        found, purse = self.world.payable, self.world.rows.get(("wallets", BUYER))
-        price, is_open = sum(self.prices.values()), set(self.orders.values()) == {"waiting"}
-        if purse is None or purse["balance"] < price or not is_open or found["amount"] != price:
-            return
-        try:
-            change, plan = wallet.spend(
-                found, payable.attempt(f"w_{len(found['payments'])}", "wallet", price), self.now
-            )
-        except Refusal:
-            return
-        spent = Row("wallets", purse, Change(inc={"balance": -price}))
-        self.world.write(replace(plan, payable=change, rows=(spent,)), Books(found))
-        self.paid_by_wallet += 1
-        self._hear()
-
-    def taken_by_the_channel(self):
-        return super().taken_by_the_channel() | self.topped_up
-
-    # -------------------------------------------------------------------------------------------------------- deposits
-
-    @rule(amount=st.integers(1, 500))
-    def a_deposit_is_paid_in(self, amount):
-        number = f"deposit:{len(self.world.entries)}"
-        sides = (Posting(ledger.BANK, -amount), Posting(ledger.deposit(SHOP), amount))
-        entry = Entry(number, "deposit", "CNY", sides, (SHOP,))
-        self._beside(Plan(entries=(entry,), credits=(Credit(number, SHOP, "deposit", amount),)))
-
-    @rule(required=st.sampled_from([0, 300, 900]))
-    def a_deposit_is_required(self, required):
-        asked = {"deposit_required": required, "reason": "风控"}
-        change = deposits.terms_set(self.world.shop, asked, 10**6, self.now, TOP_UP)
-        self.world.write(Plan(shop=change), self.world.books())
-
-    @rule(days=st.sampled_from([0, 4]))
-    def the_time_to_top_up_is_over(self, days):
-        when, before = self.now + timedelta(days=days), self.world.purse()
-        by, required = self.world.shop.get("top_up_by"), self.world.shop.get("deposit_required", 0)
-        done = self._shop_does(lambda books: deposits.due(books.shop, books.credits, when))
-        if done is None:
-            return
-        assert by <= when
-        free = max(0, before.available - before.receivable)
-        taken = min(max(0, required - before.deposit), free)
-        after = self.world.purse()
-        assert (after.deposit, after.available) == (before.deposit + taken, free - taken)
-        overdue = required > after.deposit
-        assert (self.world.shop.get("deposit_overdue", False), "top_up_by" in self.world.shop) == (overdue, overdue)
-
-    @rule(amount=st.integers(1, 500))
-    def some_of_the_deposit_is_asked_back(self, amount):
-        number = f"release:{len(self.world.entries)}"
-        done = self._shop_does(lambda books: deposits.released(books.shop, books.credits, amount, number))
-        assert done is None or self.world.shop["deposit"] >= self.world.shop.get("deposit_required", 0)
 
     # ------------------------------------------------------------------------------------------------- what holds
 
@@ -437,4 +316,4 @@ class Money(Trade):
 
 
 TestMoney = Money.TestCase
-TestMoney.settings = settings(max_examples=examples(250), stateful_step_count=40, deadline=None)
+TestMoney.settings = settings(max_examples=histories(250), stateful_step_count=40, deadline=None)
