@@ -107,8 +107,8 @@ def _collected(books: Books, order_id: str) -> tuple[Document, int] | None:
     payable = books.payable
     index = place_of(payable, order_id) if payable is not None else None
     if payable is None or index is None or not is_collected(payable["shares"][index]):
-    index = place_of(payable, order_id) if payable is not None and payable["state"] == "paid" else None
-    return None if payable is None or index is None else (payable, index)
+        return None
+    return payable, index
 
 
 def _give_back(books: Books, order_id: str, cause: str) -> Plan | Decision:
@@ -188,9 +188,6 @@ def order_completed(books: Books, data: Mapping[str, Any]) -> Plan | Decision:
     until then; of an order that is marked for sharing (分账) a part is frozen. The commission is of the goods' price, not of freight,
     and of what is settled: a refund before settlement gives its part of it back.
     """
-    payable, order_id = books.payable, data["order_id"]
-    index = place_of(payable, order_id) if payable is not None else None
-    if payable is None or index is None or not is_collected(payable["shares"][index]):
     order_id = data["order_id"]
     found = _collected(books, order_id)
     if found is None:

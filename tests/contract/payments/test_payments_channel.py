@@ -9,8 +9,8 @@ from services.chassis import channel_signing, clock, ids
 from services.chassis.commit import Cause
 from services.chassis.errors import Refusal
 from services.payments import commands, queries
-from services.payments.model.whose import Whose
 from services.payments.model.payable import Success, out_trade_no
+from services.payments.model.whose import Whose
 from services.payments.provider import Channel
 from services.payments.store.posting import collected
 from tests.backends.processes import wait_until
