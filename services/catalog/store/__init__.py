@@ -19,9 +19,11 @@ from services.catalog.store.shelving import Shelving
 from services.catalog.store.spans import Spans
 from services.catalog.store.trees import Trees
 from services.chassis import ids, policy
+from services.chassis.commit import Rows
 from services.chassis.mongo import Client, Collection, Database, Document, Index
 
 __all__ = [
+    "ASKED_AT_ONCE",
     "BATCH",
     "COLLECTIONS",
     "FIRST",
@@ -35,8 +37,9 @@ __all__ = [
     "window_limits",
 ]
 SERVICE: Final = "catalog"
-NAMES_AT_ONCE: Final = 5000
-"""Names in one question: some are 500 bytes long."""
+ASKED_AT_ONCE: Final = 50
+"""Ids in one question. The embedded database compares each row that it finds with half of them: 200 at once cost it more than twice of
+50 four times, 400 at once four times as much; a MongoDB answers four questions nearly as soon as one."""
 MOMENT: Final = timedelta(milliseconds=1)
 """The database keeps no finer times."""
 LOOKED_AT_MOST: Final = 5_000
@@ -157,6 +160,14 @@ def _position(row: Document) -> str:
     return str(row["position"])
 
 
+def _by_id(rows: Rows, ids: Iterable[str]) -> dict[str, Document]:
+    wanted, found = list(dict.fromkeys(ids)), {}
+    for start in range(0, len(wanted), ASKED_AT_ONCE):
+        part = {"_id": {"$in": wanted[start : start + ASKED_AT_ONCE]}}
+        found.update({row["_id"]: row for row in rows.find(part, batch_size=BATCH)})
+    return found
+
+
 class FileGoneError(Exception):
     """A block of an uploaded file is not there any more."""
 
@@ -218,18 +229,11 @@ class Store(Shelving):
 
     def products_by_id(self, product_ids: Iterable[str]) -> dict[str, Document]:
         """The products that there are, by id; nothing is asked for none."""
-        wanted = list(product_ids)
-        if not wanted:
-            return {}
-        return {row["_id"]: row for row in self.products.find({"_id": {"$in": wanted}}, batch_size=BATCH)}
+        return _by_id(self.products, product_ids)
 
     def named(self, names: Iterable[str]) -> dict[str, Document]:
         """What these names belong to, by name: {product_id}, of a SKU also {sku_id}; nothing is asked for none."""
-        wanted, found = list(names), {}
-        for start in range(0, len(wanted), NAMES_AT_ONCE):
-            part = {"_id": {"$in": wanted[start : start + NAMES_AT_ONCE]}}
-            found.update({row["_id"]: row for row in self.names.find(part, batch_size=BATCH)})
-        return found
+        return _by_id(self.names, names)
 
     def old_versions(self, product_id: str, numbers: Iterable[int]) -> dict[int, Document]:
         """These old versions of a product, by number."""
@@ -242,10 +246,7 @@ class Store(Shelving):
 
     def stock_by_id(self, sku_ids: Iterable[str]) -> dict[str, Document]:
         """These stock rows; nothing is asked for none."""
-        wanted = list(dict.fromkeys(sku_ids))
-        if not wanted:
-            return {}
-        return {row["_id"]: row for row in self.stock.find({"_id": {"$in": wanted}}, batch_size=BATCH)}
+        return _by_id(self.stock, sku_ids)
 
     def units(self, unit_ids: Iterable[str]) -> dict[str, Document]:
         """These counts of sale windows, by their ids; nothing is asked for none."""
