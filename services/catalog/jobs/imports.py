@@ -9,7 +9,7 @@ import contextlib
 import itertools
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from services.catalog.jobs.importing.building import Context
@@ -22,9 +22,17 @@ from services.catalog.jobs.working import OverError, Work, progress
 from services.catalog.model import imports
 from services.catalog.model.categories import Tree
 from services.catalog.model.chunks import Item, Known, Plan, RowProblem
-from services.catalog.model.planning import plan
+from services.catalog.model.planning import Touched, plan, touched
 from services.catalog.store import SERVICE, FileGoneError, Store, limits
-from services.catalog.store.chunks import Chunk, ChunkAppliedError, apply_chunk, failed_rows, read_known, results_of
+from services.catalog.store.chunks import (
+    Chunk,
+    ChunkAppliedError,
+    apply_chunk,
+    failed_rows,
+    planned,
+    read_known,
+    results_of,
+)
 from services.catalog.store.files import keep_block
 from services.chassis import clock, commit, ids, policy
 from services.chassis.commit import Shortfall, Taken, Transaction
@@ -123,12 +131,16 @@ def _lay_out(work: Work) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A chunk of the file: its items, built with the category tree as of its start, and the place behind it."""
+    """A chunk of the file: its items, built with the category tree as of its start, and the place behind it.
+
+    ``plan``: what it comes to, where that could be told before the chunk before it was written.
+    """
 
     number: int
     items: list[Item]
     tree: Tree
     behind: int
+    plan: Plan | None = None
 
 
 def _parts(work: Work, file: LaidFile, number: int, place: int) -> Iterator[_Part]:
@@ -144,8 +156,23 @@ def _parts(work: Work, file: LaidFile, number: int, place: int) -> Iterator[_Par
         yield _Part(each, found[0], tree, found[1])
 
 
+def _planned(work: Work, parts: Iterator[_Part]) -> Iterator[_Part]:
+    """The same with their plans, each made while the one before may not be written yet.
+
+    One that meets what the one before touches is left to be planned when that is written; so is each of a job that stops after some
+    failures, since how many are left depends on the one before. Whatever else a plan has read, its writes are guarded by.
+    """
+    job, before = work.job, Touched(frozenset(), True)
+    for part in parts:
+        made = None
+        if imports.most_failed(job) is None and not before.meets(part.items, job["shop_id"]):
+            made = planned(work.store, replace(work.shop(), retired=part.tree.retired), part.items)
+        before = touched(part.items, job["shop_id"], made)
+        yield replace(part, plan=made)
+
+
 def _ahead(chunks: Iterator[T]) -> Generator[T, None, None]:
-    """The same, each built by another thread while the one before is written: the database works meanwhile and needs no interpreter."""
+    """The same, each made by another thread while the one before is written: the database works meanwhile and needs no interpreter."""
     with ThreadPoolExecutor(1, "import-reader") as reader:
         coming = reader.submit(next, chunks, None)
         while (found := coming.result()) is not None:
@@ -229,13 +256,11 @@ def _compare(work: Work, number: int, items: list[Item]) -> None:
 
 def _apply(work: Work, file: LaidFile) -> None:
     """Apply what is not applied yet, then end."""
-    known = "place" in work.job  # jobs from before there were places go through their file once more
-    begin = (work.job["next_chunk"], work.job["place"]) if known else (0, 0)
-    with contextlib.closing(_ahead(_parts(work, file, *begin))) as parts:
-        for part in parts:
+    parts = _planned(work, _parts(work, file, work.job["next_chunk"], work.job["place"]))
+    with contextlib.closing(_ahead(parts)) as ready:
+        for part in ready:
             work.run.keep(yielding=work.advanced)
-            if part.number >= work.job["next_chunk"]:
-                _apply_one(work, part)
+            _apply_one(work, part)
     job = work.job
     if job["policy"] == "reject_all" and job["failed"]:
         message = "products changed between checking and applying; what could be applied was. Send the file again"
@@ -253,5 +278,6 @@ def _apply_one(work: Work, part: _Part) -> None:
         transaction.change(work.store.imports, job, progress(work, job, number, made, part.behind), chunk.cause)
 
     with contextlib.suppress(ChunkAppliedError):  # by a run whose answer was lost
-        apply_chunk(work.store, work.shop(), part.items, chunk, most_failed=imports.most_failed(work.job), also=count)
+        most = imports.most_failed(work.job)
+        apply_chunk(work.store, work.shop(), part.items, chunk, most_failed=most, also=count, ahead=part.plan)
     work.job, work.advanced = work.current(), True

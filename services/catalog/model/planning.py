@@ -4,12 +4,42 @@ Known products are found by external_id. Equal digests mean *unchanged*: the mer
 written and stock that was sold since does not come back.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 from services.catalog.model.chunks import Document, Item, Known, Plan, Result, RowProblem, Shop, says_anew
 from services.catalog.model.freight import missing_measure
+from services.catalog.model.names import product_name, sku_name
 from services.catalog.model.products import ProductDraft
 from services.catalog.model.upserts import take
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """The names that a chunk gives, takes or changes the product of; ``all`` of them, or those that its items alone tell."""
+
+    names: frozenset[str]
+    all: bool
+
+    def meets(self, items: list[Item], shop_id: str) -> bool:
+        """Whether the plan of ``items`` may depend on what the chunk writes: then it is made when that is written."""
+        if not self.all and any(sku.merchant_sku for item in items if item.draft for sku in item.draft.skus):
+            return True
+        return not self.names.isdisjoint(_names(items, shop_id))
+
+
+def touched(items: list[Item], shop_id: str, made: Plan | None) -> Touched:
+    """What a chunk of ``items`` touches, ``made`` being its plan where it has one. Without it nobody knows which codes it gives free."""
+    unnamed = (row["_id"] for row in made.unnamed) if made is not None else ()
+    return Touched(frozenset((*_names(items, shop_id), *unnamed)), made is not None)
+
+
+def _names(items: list[Item], shop_id: str) -> Iterator[str]:
+    for item in items:
+        if item.external_id:
+            yield product_name(shop_id, item.external_id)
+        if item.draft is not None:
+            yield from (sku_name(shop_id, sku.merchant_sku) for sku in item.draft.skus if sku.merchant_sku)
 
 
 def plan(

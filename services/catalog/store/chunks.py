@@ -84,6 +84,12 @@ def failed_rows(store: Store, import_id: str) -> frozenset[int]:
     return frozenset(rows)
 
 
+def planned(store: Store, shop: Shop, items: list[Item], most_failed: int | None = None) -> Plan:
+    """What ``items`` come to as the database is now; nothing is written."""
+    wanted = _with_products(store, shop, items)
+    return plan(wanted, read_known(store, shop.shop_id, wanted), shop, ids.product_id, most_failed=most_failed)
+
+
 def apply_chunk(
     store: Store,
     shop: Shop,
@@ -93,16 +99,18 @@ def apply_chunk(
     most_failed: int | None = None,
     only_if_clean: bool = False,
     also: Callable[[Transaction, Plan], None] = lambda _transaction, _plan: None,
+    ahead: Plan | None = None,
 ) -> Plan:
     """Write what ``items`` say, in one transaction; the plan that was written.
 
     ``also`` adds writes that depend on it (the import's progress). With ``only_if_clean`` a plan with failures is answered
-    unwritten. Raises ChunkAppliedError when the chunk is there already, Refusal VERSION_CONFLICT when its products keep changing.
+    unwritten. ``ahead``: a plan that was made a moment ago, tried first; its writes are guarded by what it read, like those of any plan.
+    Raises ChunkAppliedError when the chunk is there already, Refusal VERSION_CONFLICT when its products keep changing.
     """
+    waiting = [ahead] if ahead is not None else []
 
     def attempt() -> tuple[Transaction | None, Plan]:
-        wanted = _with_products(store, shop, items)
-        made = plan(wanted, read_known(store, shop.shop_id, wanted), shop, ids.product_id, most_failed=most_failed)
+        made = waiting.pop() if waiting else planned(store, shop, items, most_failed)
         if only_if_clean and made.count("failed"):
             return None, made
         transaction = Transaction(store.client)
