@@ -119,6 +119,7 @@ def test_stock_windows_and_limits_agree_after_every_step(house):
             "window_units",
             "windows",
             "products",
+            "names",
         ):
             house.database[name].delete_many({})
         goods = Goods(house, f"p{next(numbers)}")
