@@ -10,8 +10,8 @@ from tests.bench import eventing, load, ordering
 from tests.bench.report import Report
 from tests.bench.world import FULL, TINY, running
 
-BUDGET_COMMANDS, BUDGET_WRITES = 12, 16
-ALONE_COMMANDS, ALONE_WRITES = 26, 19.5
+BUDGET_COMMANDS, BUDGET_WRITES = 8, 14
+ALONE_COMMANDS, ALONE_WRITES = 22, 19.5
 CONCURRENCY, ORDERS = 16, 96
 COUNTS = 3
 pytestmark = pytest.mark.timeout(600)
