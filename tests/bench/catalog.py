@@ -100,10 +100,10 @@ def sent(bench: Bench, report: Report, name: str, call: str, bodies: list[Any]) 
         return status
 
     commands = "jishi_mongo_commands_total"
-    idle = bench.idle_rates(commands)[commands]
-    before = bench.counters(commands)[commands]
+    idle = bench.idle_rates(commands)
+    before = bench.tallies(commands)
     result = run(bench.stack.url, flow, bodies, 1)
-    asked = (bench.counters(commands)[commands] - before - idle * result.seconds) / len(bodies)
+    asked = bench.spent(before, idle, result.seconds)[commands] / len(bodies)
     if set(result.statuses) != {200}:
         raise RuntimeError(f"{name}: {result.statuses} {answers[-1]}")
     report.add(

@@ -44,7 +44,7 @@ class Placed:
     writes: float
     cpu_ms: float
     polls: float
-    """Commands of idle processes that were taken off, an order: where others use the machine they are fewer than that, and too many go."""
+    """Commands of idle processes in that time, an order: at most so many were taken off."""
 
 
 def measure(bench: Bench, report: Report) -> None:
@@ -79,13 +79,14 @@ def crowd(bench: Bench) -> Crowd:
 def counted(bench: Bench, people: Crowd, count: int, concurrency: int) -> Placed:
     """Place ``count`` orders and count what they cost; what idle processes do in that time is taken off the database's part."""
     idle = bench.idle_rates(COMMANDS, WRITES)
-    before, cpu, began = bench.counters(COMMANDS, WRITES), bench.cpu_seconds(), time.perf_counter()
+    before, cpu, began = bench.tallies(COMMANDS, WRITES), bench.cpu_seconds(), time.perf_counter()
     rate, result = place(bench, people, count, concurrency)
     spent = sum(bench.cpu_seconds().values()) - sum(cpu.values())
     time.sleep(SETTLED_S)
-    after, seconds = bench.counters(COMMANDS, WRITES), time.perf_counter() - began
-    commands, writes = ((after[name] - before[name] - idle[name] * seconds) / count for name in (COMMANDS, WRITES))
-    return Placed(rate, result, commands, writes, spent / count * 1000, idle[COMMANDS] * seconds / count)
+    seconds = time.perf_counter() - began
+    done = bench.spent(before, idle, seconds)
+    polls = sum(rate for (name, *_), rate in idle.items() if name == COMMANDS) * seconds / count
+    return Placed(rate, result, done[COMMANDS] / count, done[WRITES] / count, spent / count * 1000, polls)
 
 
 def place(bench: Bench, people: Crowd, count: int, concurrency: int, pace: float = 0) -> tuple[float, Result]:

@@ -1,6 +1,7 @@
 """The stack that is measured, a shop in it, and the meters of its processes."""
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -22,6 +23,10 @@ from services.cli.stack import Options, Stack
 
 ROLES = ("server", "worker", "jobs")
 BULK = 200
+Tally = tuple[Any, ...]
+"""A counter's name and its labels."""
+CHANCE = 3
+"""By so many times the root of a number it differs by chance."""
 SETTLED_S = 2.0
 """What is still on its way when a run has ended (clearing outboxes) is written down within this time."""
 
@@ -106,12 +111,27 @@ class Bench:
                 for sample in family.samples:
                     yield sample.name, sample.labels, sample.value
 
-    def counters(self, *names: str) -> "Counter[str]":
-        """The sums of counters over all processes and services; the shared database is left out, the channel is a stranger."""
-        total: Counter[str] = Counter()
+    def tallies(self, *names: str) -> "Counter[Tally]":
+        """Counters over all processes and services, each sort (of command, of collection) by itself; the shared database is left out, the
+        channel is a stranger.
+        """
+        found: Counter[Tally] = Counter()
         for name, labels, value in self.samples():
             if name in names and labels.get("database") != "jishi":
-                total[name] += value
+                found[name, *sorted(labels.items())] += value
+        return found
+
+    def spent(self, before: "Counter[Tally]", idle: "Counter[Tally]", seconds: float) -> "Counter[str]":
+        """What was done since ``before``, a name, without what would have been done in so many ``seconds`` anyhow (``idle`` a second).
+
+        A sort that grew by hardly more than that counts for nothing, and one that grew by less takes nothing off the others: a busy machine
+        polls less than an idle one.
+        """
+        names, total = {name for name, *_ in before}, Counter[str]()
+        for sort, value in self.tallies(*names).items():
+            expected = idle[sort] * seconds
+            more = value - before[sort] - expected
+            total[sort[0]] += more if more > CHANCE * math.sqrt(expected) else 0
         return total
 
     def buckets(self, name: str) -> "Counter[float]":
@@ -122,12 +142,14 @@ class Bench:
                 total[float(labels["le"])] += value
         return total
 
-    def idle_rates(self, *names: str) -> dict[str, float]:
-        """What counters grow by a second while nothing happens (polls)."""
-        before = self.counters(*names)
+    def idle_rates(self, *names: str) -> "Counter[Tally]":
+        """What each sort grows by a second while nothing happens (polls)."""
+        before, began = self.tallies(*names), time.perf_counter()
         time.sleep(self.sizes.idle_s)
-        after = self.counters(*names)
-        return {name: (after[name] - before[name]) / self.sizes.idle_s for name in names}
+        after, rates = self.tallies(*names), Counter[Tally]()
+        for sort, value in after.items():
+            rates[sort] += (value - before[sort]) / (time.perf_counter() - began)
+        return rates
 
     def cpu_seconds(self) -> dict[str, float]:
         """Processor time of each process of the stack so far."""

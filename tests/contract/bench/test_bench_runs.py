@@ -11,7 +11,7 @@ from tests.bench.report import Report
 from tests.bench.world import FULL, TINY, running
 
 BUDGET_COMMANDS, BUDGET_WRITES = 8, 14
-ALONE_COMMANDS, ALONE_WRITES = 22, 19.5
+ALONE_COMMANDS, ALONE_WRITES = 24, 19.5
 CONCURRENCY, ORDERS = 16, 96
 COUNTS = 3
 pytestmark = pytest.mark.timeout(600)
