@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from services.chassis.calendar import CST
 from services.chassis.errors import Refusal, Violation, wrong_state
+from services.orders.model import outstanding
 from services.orders.model.states import State
 
 Order = Mapping[str, Any]
@@ -22,7 +23,7 @@ OVER: Final = ("next_at", "working_for")
 """What a job has only while it is to be worked on."""
 MONEY: Final = frozenset({"price", "line_goods", "line_discount", "line_freight", "order_amount", "order_refunded"})
 """Columns in fen here, in yuan in the file."""
-NUMBERS: Final = MONEY | {"quantity"}
+NUMBERS: Final = MONEY | {"quantity", "outstanding"}
 COLUMNS: Final = (
     "order_id",
     "state",
@@ -47,6 +48,7 @@ COLUMNS: Final = (
     "product_name",
     "options",
     "quantity",
+    "outstanding",
     "price",
     "line_goods",
     "line_discount",
@@ -99,12 +101,14 @@ def rows(order: Order) -> Iterator[list[Cell]]:
         "delivery_company": sent.get("company_name", ""),
         "delivery_track_no": sent.get("track_no", ""),
     }
-    for line in order["lines"]:
+    open_units = outstanding.units(order)
+    for number, line in enumerate(order["lines"], 1):
         own: dict[str, Cell] = {
             **{name: str(line.get(name, "")) for name in ("product_id", "external_id", "merchant_sku")},
             "product_name": line["name"],
             "options": line["sku_text"],
             "quantity": line["quantity"],
+            "outstanding": open_units.get(number, 0),
             "price": line["price"],
             "line_goods": line["goods_amount"],
             "line_discount": line["discount"],

@@ -79,6 +79,7 @@ def test_a_file_has_a_row_a_line_and_no_cell_is_a_formula(house):
         "order_amount": "46.98",
         "mobile": making.ADDRESS["mobile"],
     }
+    assert (first["outstanding"], rows[0]["outstanding"]) == ("2", "0"), "only what is paid is to be sent"
     assert (first["transaction_id"], first["paid_at"][:2], rows[0]["paid_at"]) == ("42", "20", "")
     assert told["file_name"] == f"{export_id}.csv"
     shown = questions.job(house.store, MERCHANT, export_id)
