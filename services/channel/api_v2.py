@@ -15,11 +15,14 @@ from pymongo.errors import PyMongoError
 
 from services.channel import views_v2
 from services.channel.api import PlaceRequest, RefundRequest, bill_of, order_of, refunded
-from services.channel.commands import Commands
+from services.channel.commands import Commands, digits
 from services.channel.keys import KeyRing
-from services.channel.model.values import Refused, Trade
+from services.channel.model.paycode import TRADE_TYPE
+from services.channel.model.values import Refused, Trade, TradeState
+from services.channel.paycodes import PayCodes
 from services.channel.settings import ChannelSettings
 from services.channel.store import Store
+from services.channel.till import CodePayRequest
 from services.chassis import channel_signing_v2 as v2
 from services.chassis.channel_signing import SignatureRefusedError
 
@@ -147,6 +150,42 @@ def close_order(request: Request, body: Body) -> Response:
     def handle(asked: Fields) -> Fields:
         commands.close(asked.get("out_trade_no", ""))
         return {}
+
+    return _answered(request, body, handle)
+
+
+@router.post("/pay/micropay")
+def micropay(request: Request, body: Body) -> Response:
+    """提交付款码支付 with what a till has scanned (``auth_code``). USERPAYING: ask for the order, then reverse it. AUTHCODEEXPIRE,
+    AUTH_CODE_INVALID, NOTENOUGH, BANKERROR, ORDERPAID, ORDERCLOSED, INVALID_REQUEST.
+    """
+    return _answered(request, body, lambda asked: _scanned(request, asked))
+
+
+def _scanned(request: Request, asked: Fields) -> Fields:
+    amount = {"total": _fen(asked, "total_fee"), "currency": asked.get("fee_type", "CNY")}
+    values: dict[str, Any] = {
+        "appid": asked.get("appid"),
+        "mchid": asked["mch_id"],
+        "out_trade_no": asked.get("out_trade_no"),
+    }
+    values |= {"description": asked.get("body"), "attach": asked.get("attach", ""), "amount": amount}
+    wish = _wish(CodePayRequest, {**values, "payer": {"auth_code": asked.get("auth_code", "")}})
+    codes: PayCodes = request.app.state.paycodes
+    trade = codes.pay(order_of(wish, TRADE_TYPE, "", ""), wish.payer.auth_code)
+    if trade.state is TradeState.USERPAYING:
+        raise Refused("USERPAYING", "需要用户输入支付密码")
+    return views_v2.trade(trade)
+
+
+@router.post("/secapi/pay/reverse")
+def reverse(request: Request, body: Body) -> Response:
+    """撤销订单: unpaid it ends, paid it is refunded whole. ``recall`` N: there is no need to ask again. ORDERNOTEXIST, INVALID_REQUEST."""
+    codes: PayCodes = request.app.state.paycodes
+
+    def handle(asked: Fields) -> Fields:
+        codes.reverse(_found(request, asked).order.out_trade_no, digits("5030"))
+        return {"recall": "N"}
 
     return _answered(request, body, handle)
 

@@ -96,6 +96,32 @@ def test_a_trade_is_placed_paid_told_queried_and_refunded(channel, client, key, 
     assert client.order.query(out_trade_no=number)["trade_state"] == "REFUND"
 
 
+def test_a_till_scans_asks_and_reverses(channel, client):
+    def code(**how):
+        return channel.http.post("/paycodes", json={"payer": "oGuest", **how}).json()["auth_code"]
+
+    def scan(number, auth_code, total=1280):
+        return client.micropay.create("龙井", total, auth_code, client_ip="127.0.0.1", out_trade_no=number)
+
+    paid = scan("V2-TILL-01", shown := code())
+    assert (paid["trade_type"], paid["openid"], paid["total_fee"]) == ("MICROPAY", "oGuest", "1280")
+    assert scan("V2-TILL-01", shown)["transaction_id"] == paid["transaction_id"], "asked again with the same parameters"
+    for auth_code, why in (
+        (shown, "AUTHCODEEXPIRE"),
+        ("99", "AUTH_CODE_INVALID"),
+        (code(outcome="userpaying"), "USERPAYING"),
+    ):
+        with pytest.raises(WeChatPayException) as refused:
+            scan(f"V2-TILL-{why[:8]}", auth_code)
+        assert refused.value.errcode == why
+    waits = "V2-TILL-USERPAYI"
+    assert client.micropay.query(out_trade_no=waits)["trade_state"] == "USERPAYING"
+    assert client.order.reverse(out_trade_no=waits)["recall"] == "N"
+    assert client.micropay.query(out_trade_no=waits)["trade_state"] == "REVOKED"
+    assert client.order.reverse(transaction_id=paid["transaction_id"])["recall"] == "N"
+    assert client.micropay.query(out_trade_no="V2-TILL-01")["trade_state"] == "REVOKED"
+
+
 def test_hmac_is_answered_and_told_in_hmac(channel, key, old_shop):
     fields = {"appid": APPID, "mch_id": channel.merchant().mchid, "sign_type": v2.HMAC_SHA256, "body": "茶"}
     fields |= {"out_trade_no": "V2-0000002", "total_fee": "100", "notify_url": old_shop.url, "trade_type": "NATIVE"}
