@@ -45,7 +45,7 @@ def post(store: Store, plan: Plan, books: Books, cause: Cause, transaction: Tran
             "posted_at": now,
             "written_at": wall,
         }
-        document = bookkeeping.document(entry, owned, now, clock.wall())
+        document = bookkeeping.document(entry, owned, now, clock.moment(wall))
         if rule := TAKING.get(entry.kind):
             document["terms"][rule] = policy.load("payments").version(rule, now)
         writing.insert(store.entries, {**document, **written})

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import timedelta
 from itertools import islice
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from services.chassis.commit import Cause, Transaction
 from services.chassis.decisions import Change
 from services.chassis.mongo import Document
 from services.payments.model import reconciling
+from services.payments.model.bills import midnight
 from services.payments.model.bookkeeping import CHANNEL, book
 from services.payments.model.plan import Books, Plan
 from services.payments.model.reconciling import Key, Movement
@@ -17,16 +19,35 @@ from services.payments.store import Store
 from services.payments.store.posting import post
 
 AT_ONCE: Final = 500
+FIRST_SPAN_MS: Final = 60_000
 
 
 # ---------------------------------------------------------------------------------------------------------------- the ledger
 
 
 def movements(store: Store, cst_day: str) -> Iterator[tuple[Key, Movement]]:
-    """The ledger's side of the channel's bill of a day, in no order, as it is read."""
-    fields = {"kind": 1, "postings": 1}
-    found = store.entries.find({"books": book(CHANNEL, cst_day)}, fields, batch_size=AT_ONCE)
-    return _movements(found, cst_day)
+    """The ledger's side of the channel's bill of a day, as it is read, in the order of time.
+
+    Read by when it was written, which is what its channel day was told from: the index of ``books`` has no order in which a
+    large day could be read in parts.
+    """
+    begin = midnight(cst_day)
+    written = _written(store, clock.ms(begin), clock.ms(begin + timedelta(days=1)))
+    key = book(CHANNEL, cst_day)
+    return _movements((entry for entry in written if key in entry["books"]), cst_day)
+
+
+def _written(store: Store, begin: int, end: int) -> Iterator[Document]:
+    """Entries written from ``begin`` to before ``end`` (wall ms), in spans that hold some hundreds each."""
+    fields, span = {"kind": 1, "postings": 1, "books": 1}, FIRST_SPAN_MS
+    while begin < end:
+        until, count = min(begin + span, end), 0
+        window = {"written_at": {"$gte": begin, "$lt": until}}
+        for entry in store.entries.find(window, fields, batch_size=AT_ONCE):
+            count += 1
+            yield entry
+        begin = until
+        span = span * 2 if count < AT_ONCE // 2 else max(span // 2, 1) if count > 2 * AT_ONCE else span
 
 
 def movements_elsewhere(store: Store, keys: Iterable[Key]) -> dict[Key, Movement]:

@@ -21,12 +21,14 @@ from services.payments.commands import reconciling as commands
 from services.payments.jobs import reconciling as jobs
 from services.payments.jobs.sides import BATCH
 from services.payments.model import ledger, reconciling
+from services.payments.model.bills import midnight
 from services.payments.queries.reconciling import reconciliation
 from services.payments.store import Store, days
 
 ROOT = Path(__file__).resolve().parents[3]
 MOVEMENTS = int(os.environ.get("MOVEMENTS", "0"))
 DAY = "2026-01-05"
+DAY_MS = 86_400_000
 MISSING, DOUBLE, AMOUNT, LATE = 3, 55, 108, 190
 UNKNOWN = 2
 KINDS = {"missing": 1, "double": 1, "amount": 1, "late": 1, "unknown": UNKNOWN}
@@ -40,14 +42,16 @@ def journal(store, count: int) -> None:
     """A day on which ``count`` payments were collected."""
     days.begin_day(store, DAY)
     for first in range(0, count, 500):
-        store.entries.insert_many([entry(number) for number in range(first, min(first + 500, count))])
+        store.entries.insert_many([entry(number, count) for number in range(first, min(first + 500, count))])
 
 
-def entry(number: int) -> dict:
+def entry(number: int, count: int) -> dict:
+    """One of ``count``, which are spread over the day; the first and the last are written in its first and its last millisecond."""
     sides = ((ledger.CLEARING, -amount(number)), (ledger.escrow(f"o{number}"), amount(number)))
     postings = [{"account": name, "kind": ledger.kind_of(name), "amount": moved} for name, moved in sides]
     told = {"_id": f"collect:{number:028d}", "kind": "collect", "currency": "CNY", "refs": [], "terms": {}}
-    moment = {"posted_at": clock.business(), "written_at": clock.wall_ms()}
+    written = clock.ms(midnight(DAY)) + (DAY_MS - 1) * number // (count - 1)
+    moment = {"posted_at": clock.business(), "written_at": written}
     return {**told, **moment, "postings": postings, "books": [f"channel|{DAY}", f"shop|{DAY}"]}
 
 
