@@ -43,6 +43,11 @@ def settled(_world: World, books: Books, told: Mapping[str, Any], plan: Plan) ->
     pocket = ledger.hold(SHOP, cases[0]) if cases else pocket
     wanted = {ledger.escrow(order): -left, ledger.FEE: fee, ledger.frozen(order): frozen, pocket: left - fee - frozen}
     assert moves(plan, "settle") == {account: amount for account, amount in wanted.items() if amount}
+    ends = {
+        "maturing": midnight_after(told["completed_at"], told["settlement_days"]),
+        "sharings": told["completed_at"] + timedelta(days=30),
+    }
+    assert all(row.due == ends[row.collection] for row in plan.rows), plan.rows
 
 
 def wells(books: Books, order: str, case: str) -> list[tuple[str, int]]:

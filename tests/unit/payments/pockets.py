@@ -60,8 +60,10 @@ class Pockets(Trade):
         )
 
     @precondition(lambda self: self.world.of(packets.ROWS))
-    @rule(data=st.data(), who=st.sampled_from(["u1", "u2", "u3", "u4"]))
-    def somebody_claims(self, data, who):
+    @rule(data=st.data(), who=st.sampled_from(["u1", "u2", "u3", "u4"]), hours=st.sampled_from([0, 0, 0, 24]))
+    def somebody_claims(self, data, who, hours):
+        """Perhaps too late."""
+        self.world.now += timedelta(hours=hours)
         packet = data.draw(st.sampled_from(self.world.of(packets.ROWS)))
         if packets.claim_of(packet, who) is None:
             known = self.world.rows.get(("wallets", who))

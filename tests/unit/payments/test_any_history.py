@@ -185,15 +185,15 @@ class Trade(RuleBasedStateMachine):
             goods = max(0, self.prices[order] - freight)
             self.mail.append(("completed", {"order_id": order, "goods_amount": goods, **bp, **when}))
 
-    @rule(order=st.sampled_from(ORDERS), amount=st.integers(1, 2000))
-    def a_line_is_given_back(self, order, amount):
-        """By its merchant, without a case."""
+    @rule(order=st.sampled_from(ORDERS), amount=st.integers(1, 2000), again=st.booleans())
+    def a_line_is_given_back(self, order, amount, again=False):
+        """By its merchant, without a case; ``again``: told twice."""
         busy = any(case["order_id"] == order and case["state"] != "over" for case in self.cases.values())
         if self.orders[order] in ("paid", "completed") and not busy:
             number = f"rf-{order}-m{self.revisions['grants'] + 1}"
             self.revisions["grants"] += 1
             told = {"order_id": order, "refund_id": number, "amount": amount, "shop_id": SHOP}
-            self.mail.append(("granted", told))
+            self.mail += [("granted", told)] * (2 if again else 1)
 
     @rule(order=st.sampled_from(ORDERS), claim=st.integers(1, 2500))
     def a_case_opens(self, order, claim):
