@@ -1,17 +1,18 @@
 """What orders does when it hears of a fact, or a deadline passes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from services.chassis import clock, commit, together
 from services.chassis.commit import Cause, Shortfall, Transaction
-from services.chassis.decisions import Change, Decision, Verdict
+from services.chassis.decisions import DONE, STALE, Change, Decision, Verdict
+from services.chassis.decisions import apply as apply_decision
 from services.chassis.events import Event
 from services.chassis.mongo import Database, Document
 from services.chassis.reacting import Delivery, Handler, Timer, timer_on_document
-from services.orders.model import checkout, events, facts, order
-from services.orders.model.states import CATALOG, DISPUTES, PAYMENTS, Actor, Order, Step
+from services.orders.model import checkout, events, facts, order, pricing
+from services.orders.model.states import CATALOG, DISPUTES, ORDERS, PAYMENTS, Actor, Order, Step
 from services.orders.store.checkouts import Checkouts
 from services.orders.store.placing import KEPT
 
@@ -80,6 +81,35 @@ def apply_paid(delivery: Delivery, orders: Mapping[str, Document], _decision: De
     together.commit(transaction)
 
 
+# ------------------------------------------------------------------------------------------------------------------- prices
+
+
+def load_carried(database: Database, event: Event) -> dict[str, Document]:
+    """The orders whose freight the closed one paid, by id."""
+    return together.find(database["orders"], list(event.data["carries"]))
+
+
+def _uncarried(orders: Mapping[str, Order], event: Event) -> Sequence[tuple[Order, Change]]:
+    found = [orders[order_id] for order_id in event.data["carries"] if order_id in orders]
+    return pricing.uncarried(found, event.data["order_id"], step_of(event, ORDERS))
+
+
+def decide_carried(orders: Mapping[str, Order], event: Event) -> Decision:
+    """order.carrier_closed: see ``pricing.uncarried``."""
+    if not orders:
+        return STALE
+    return apply_decision() if _uncarried(orders, event) else DONE
+
+
+def apply_carried(delivery: Delivery, orders: Mapping[str, Document], _decision: Decision) -> None:
+    """All of them in one transaction: none is to travel with an order that closed."""
+    rows, transaction = delivery.database["orders"], Transaction(delivery.database.client)
+    for found, change in _uncarried(orders, delivery.event):
+        if change.set:
+            transaction.change(rows, dict(found), change, delivery.cause)
+    transaction.handled(delivery.database, delivery.row_id, waited=delivery.waited).commit()
+
+
 # ------------------------------------------------------------------------------------------------------------------ placing
 
 
@@ -108,6 +138,7 @@ HANDLERS: Final = (
     Handler(
         "jishi.payments.payment.succeeded.v1", "take_payment", load_paid, decide_paid, apply_paid, entity=checkout_of
     ),
+    Handler("jishi.orders.order.carrier_closed.v1", "uncarry_freight", load_carried, decide_carried, apply_carried),
     on_order("jishi.payments.refund.succeeded.v1", "note_refund", PAYMENTS, events.refunded),
     on_order("jishi.catalog.reservation.failed.v1", "close_without_stock", CATALOG, events.ran_out),
     on_order("jishi.disputes.case.opened.v1", "enter_dispute", DISPUTES, events.case_opened),

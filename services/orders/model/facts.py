@@ -103,6 +103,12 @@ def repriced(order: Values, previous: int) -> Fact:
     return Fact("jishi.orders.order.repriced.v1", {**told, **{name: order[name] for name in names}})
 
 
+def carrier_closed(order: Values) -> Fact:
+    """The order that paid the freight of others it was to travel with is no more."""
+    told = {name: order[name] for name in ("checkout_id", "shop_id", "carries")}
+    return Fact("jishi.orders.order.carrier_closed.v1", {"order_id": order["_id"], **told})
+
+
 def refund_granted(order: Values, grant: Values) -> Fact:
     """The merchant gives money back for a line."""
     told = {"order_id": order["_id"], "checkout_id": order["checkout_id"], "shop_id": order["shop_id"]}

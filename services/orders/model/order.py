@@ -94,7 +94,7 @@ def close(
     also: Change = NOTHING,
 ) -> Change:
     """To closed by ``move``, telling (``tell``) payments what is still held and catalog what comes back: of a paid order what the buyer was
-    still to get.
+    still to get. The orders whose freight it carries pay for themselves from here (``pricing.uncarried``).
 
     ``also`` holds what else the same cause sets and pushes. Raises Refusal WRONG_STATE.
     """
@@ -107,7 +107,11 @@ def close(
         **also.set,
     }
     after = {**order, **fields}
-    told = (facts.closed(after, reason, held(after), back if order["paid"] else None),) if tell else ()
+    told: tuple[Fact, ...] = ()
+    if tell:
+        told = (facts.closed(after, reason, held(after), back if order["paid"] else None),)
+    if order.get("carries"):
+        told += (facts.carrier_closed(after),)
     return changed(order, entry("closed", step, note or reason), fields, push=also.push, facts=told)
 
 

@@ -63,23 +63,52 @@ def merge(orders: Sequence[Order], step: Step) -> list[Change]:
             raise invalid(
                 "order_ids", f"order {other['_id']} has another {name}; only what goes to one buyer at one address"
             )
-    left = [_freight_left(order) for order in orders]
+    changes = _together(orders, [order["discounts"] for order in orders], step, "shipping_merged")
+    return [change for _, change in changes]
+
+
+def uncarried(orders: Sequence[Order], carrier: str, step: Step) -> list[tuple[Order, Change]]:
+    """The order ``carrier``, with which the freight of these was merged, has closed: of those that are still unpaid the dearest carries now.
+
+    Its own freight is asked for again, the others stay merged with it; what was paid stays as it was paid.
+    """
+    waiting = [order for order in orders if order["state"] == State.AWAITING_PAYMENT and _is_carried(order, carrier)]
+    own = [[row for row in order["discounts"] if not _is_by(row, carrier)] for order in waiting]
+    return _together(waiting, own, step, "shipping_unmerged") if waiting else []
+
+
+def _together(
+    orders: Sequence[Order], rows: Sequence[Sequence[Row]], step: Step, action: str
+) -> list[tuple[Order, Change]]:
+    """Beside ``rows``, the discounts of each, all freight but the dearest is taken off; the order that pays it notes what it ``carries``."""
+    left = [_freight_left(order, own) for order, own in zip(orders, rows, strict=True)]
     dearest = left.index(max(left))
-    together = str(orders[dearest]["_id"])
-    return [
-        _repriced(
-            order, step, [*order["discounts"], *_saved(freight, together, kept=number == dearest)], "shipping_merged"
-        )
-        for number, (order, freight) in enumerate(zip(orders, left, strict=True))
-    ]
+    carrier = str(orders[dearest]["_id"])
+    changes = []
+    for number, (order, own, freight) in enumerate(zip(orders, rows, left, strict=True)):
+        saved = [] if number == dearest or not freight else [_row(MERGED, carrier, freight, FREIGHT)]
+        change = _repriced(order, step, [*own, *saved], action)
+        if not change.set and saved:  # merged with another than before, at the same price
+            change = replace(change, set={"discounts": [*own, *saved]})
+        changes.append((order, change))
+    order, change = changes[dearest]
+    carried = [str(each["_id"]) for each, freight in zip(orders, left, strict=True) if freight and each is not order]
+    carries = list(dict.fromkeys([*order.get("carries", ()), *carried]))
+    if carries != order.get("carries", []):
+        changes[dearest] = (order, replace(change, set={**change.set, "carries": carries}))
+    return changes
 
 
-def _saved(freight: int, together: str, *, kept: bool) -> list[Row]:
-    return [] if kept or not freight else [_row(MERGED, together, freight, FREIGHT)]
+def _is_by(row: Row, carrier: str) -> bool:
+    return bool(row["kind"] == MERGED and row["ref"] == carrier)
 
 
-def _freight_left(order: Order) -> int:
-    taken = sum(row["amount"] for row in order["discounts"] if _of(row) == FREIGHT)
+def _is_carried(order: Order, carrier: str) -> bool:
+    return any(_is_by(row, carrier) for row in order["discounts"])
+
+
+def _freight_left(order: Order, rows: Sequence[Row]) -> int:
+    taken = sum(row["amount"] for row in rows if _of(row) == FREIGHT)
     return int(order["freight"] - taken)
 
 

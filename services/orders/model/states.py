@@ -75,6 +75,7 @@ class Known:
 
 
 TIMER: Final = Known("timer")
+ORDERS: Final = Known("orders")
 PAYMENTS: Final = Known("payments")
 CATALOG: Final = Known("catalog")
 DISPUTES: Final = Known("disputes")

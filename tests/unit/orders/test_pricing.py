@@ -1,14 +1,17 @@
 """Prices of orders that are not paid yet: the rules, and the commands on a real database."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.chassis import clock
 from services.chassis.commit import Cause
 from services.chassis.errors import Refusal
 from services.orders import queries
+from services.orders.commands import cancel
 from services.orders.commands import pricing as commands
 from services.orders.model import events, pricing
 from services.orders.model.states import PAYMENTS, Known, Step
@@ -17,6 +20,7 @@ from tests.unit.orders.house import Catalog, House
 
 MERCHANT = Known("merchant", "acc_1", "shop_1")
 STEP = Step(making.NOW, MERCHANT)
+DAY = timedelta(days=1)
 
 
 @pytest.fixture
@@ -153,3 +157,78 @@ def test_merging_is_one_step_for_all_and_done_once(house):
         with pytest.raises(Refusal) as caught:
             commands.merge_shipping(house.store, Cause(f"cmd:{len(wrong)}{reason}"), MERCHANT, wrong)
         assert caught.value.reason == reason
+
+
+def travelling(house, *fees):
+    """Unpaid orders with these freights that are merged; their ids."""
+    placed = [house.place(f"k{n}", Catalog(making.reserved(freight=fee))) for n, fee in enumerate(fees)]
+    ids = [each.checkout["shares"][0]["order_id"] for each in placed]
+    commands.merge_shipping(house.store, Cause("cmd:m", "b"), MERCHANT, ids)
+    return placed, ids
+
+
+def freights(house, ids):
+    return [house.store.order(each)["amount"] - house.store.order(each)["goods_amount"] for each in ids]
+
+
+def hear_of_closed(house, order_id):
+    """Deliver what the carrier's end told, twice, as a broker may."""
+    told = [each for each in house.events(house.store.order(order_id)) if "carrier_closed" in each["type"]]
+    for each in told:
+        for _ in range(2):
+            house.hear(each["type"], each["data"], int(order_id))
+    return len(told)
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "timeout"])
+def test_when_the_order_that_pays_the_freight_closes_the_next_dearest_pays_it(house, ends):
+    _, ids = travelling(house, 500, 900, 300)
+    assert freights(house, ids) == [0, 900, 0]
+    if ends == "cancelled":
+        cancel(house.store, Cause("cmd:c", "b"), Known("buyer", making.BUYER), ids[1], "")
+    else:  # as if the carrier alone had been placed so long ago
+        house.store.orders.update_many({"_id": {"$ne": ids[1]}}, {"$set": {"pay_by": clock.business() + DAY}})
+        house.later(minutes=32)
+    assert house.store.order(ids[1])["state"] == "closed"
+    assert hear_of_closed(house, ids[1]) == 1
+    assert freights(house, [ids[0], ids[2]]) == [500, 0]
+    first, last = house.store.order(ids[0]), house.store.order(ids[2])
+    assert (first["timeline"][-1]["action"], house.told(first)[-1]) == ("shipping_unmerged", "repriced")
+    assert (first["carries"], last["discounts"][-1]["ref"]) == ([ids[2]], ids[0])
+    for order in (first, last):
+        is_sound(order)
+    cancel(house.store, Cause("cmd:d", "b"), MERCHANT, ids[0], "", "out_of_stock")
+    assert hear_of_closed(house, ids[0]) == 1
+    assert freights(house, [ids[2]]) == [300]
+
+
+def test_what_was_paid_without_freight_before_its_carrier_closed_stays_as_it_was_paid(house):
+    placed, ids = travelling(house, 500, 900)
+    house.pay(replace(placed[0], checkout={**placed[0].checkout, "shares": [share_of(house.store.order(ids[0]))]}))
+    cancel(house.store, Cause("cmd:c", "b"), MERCHANT, ids[1], "", "out_of_stock")
+    assert hear_of_closed(house, ids[1]) == 1
+    paid = house.store.order(ids[0])
+    assert (paid["state"], paid["paid"], freights(house, ids[:1])) == ("paid", paid["goods_amount"], [0])
+
+
+def test_a_carrier_that_was_paid_and_then_cancelled_carries_nothing_any_more(house):
+    placed, ids = travelling(house, 500, 900)
+    house.pay(placed[1])
+    cancel(house.store, Cause("cmd:c", "b"), MERCHANT, ids[1], "", "out_of_stock")
+    assert hear_of_closed(house, ids[1]) == 1
+    assert freights(house, ids[:1]) == [500]
+
+
+def test_orders_that_carry_no_others_freight_say_nothing_of_it(house):
+    _, ids = travelling(house, 500, 900)
+    cancel(house.store, Cause("cmd:c", "b"), MERCHANT, ids[0], "", "out_of_stock")
+    assert hear_of_closed(house, ids[0]) == 0
+    assert freights(house, ids[1:]) == [900]
+    cancel(house.store, Cause("cmd:d", "b"), MERCHANT, ids[1], "", "out_of_stock")
+    assert hear_of_closed(house, ids[1]) == 1
+    assert house.store.order(ids[0])["state"] == "closed"
+    assert freights(house, ids[:1]) == [0], "what closed is not asked for again"
+
+
+def share_of(order):
+    return {"order_id": order["_id"], "shop_id": order["shop_id"], "amount": order["amount"]}
