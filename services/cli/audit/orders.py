@@ -25,7 +25,7 @@ WAITED_BY: Final = (
     *("state", "in_dispute", "pay_by", "ship_by", "late_shipment", "first_sent_at", "auto_confirm_at", "terms"),
     *("vouchers_until", "redemptions", "parcels.script", "parcels.lines", "lines.fulfilment", "lines.quantity"),
     *("lines.ship_by", "lines.amount", "lines.freight", "lines.freight_discount"),
-    *("line_refunds.line", "line_refunds.quantity", "refunds.cause", "refunds.amount"),
+    *("line_refunds.line", "line_refunds.quantity", "refunds.cause", "refunds.amount", "voided"),
 )
 """What of an order tells when time moves it."""
 

@@ -127,6 +127,7 @@ def refunded(order: Order | None, data: Data, step: Step) -> Decision:
 def _voided(order: Order, line: Data, fields: Data, row: Data) -> Change:
     """The refund ``row`` beside the state. Vouchers that no longer count by it are in stock again."""
     after = {**order, **fields, "refunds": [*order["refunds"], row]}
+    fields = {**fields, **vouchers.voided(after)}
     void = outstanding.less(outstanding.units(order), outstanding.units(after))
     if not void:
         return changed(order, line, fields, push={"refunds": [row]})

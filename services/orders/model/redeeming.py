@@ -69,6 +69,7 @@ def reverse(order: Order, step: Step, voucher: int) -> Change:
     fields: dict[str, Any] = {"redemptions": left}
     if not left:
         fields["first_sent_at"] = None
+    fields |= vouchers.voided({**order, **fields})
     answer = {"order_id": order["_id"], "voucher": voucher}
     return changed(order, entry("redemption_reversed", step, str(voucher)), fields, answer=answer)
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from services.chassis.decisions import Change
 from services.chassis.errors import Refusal, invalid, wrong_state
-from services.orders.model import facts, outstanding, parcels
+from services.orders.model import facts, outstanding, parcels, vouchers
 from services.orders.model.order import changed, entry, shipped
 from services.orders.model.states import Move, Order, State, Step, target
 
@@ -68,7 +68,7 @@ def _granted(order: Order, after: Order, step: Step, row: Grant, note: str) -> C
     told = [facts.refund_granted(order, row)]
     if row["restocked"]:
         told.append(facts.goods_returned(order, row["refund_id"], {row["line"]: row["restocked"]}))
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = dict(vouchers.voided(after))
     then = None
     if order["state"] == State.PAID and order.get("parcels") and not parcels.left(after):
         fields = shipped(after, target(order, Move.SHIP, step.actor), step)

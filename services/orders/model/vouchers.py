@@ -77,16 +77,19 @@ def redemption(order: Order, voucher: int) -> Mapping[str, Any] | None:
 
 
 def refunded(order: Order) -> set[int]:
-    """The vouchers that no longer count because their money was given back: of those that were not redeemed the last.
+    """The vouchers that no longer count because their money was given back: those that the order remembers (``voided``), then of those that
+    were not redeemed the last.
 
-    The merchant says how many of a line; of what rulings gave back it is as many as the money covers whole.
+    The merchant says how many of a line; of what rulings gave back it is as many as the money covers whole. Whatever changes either, or
+    what was redeemed, keeps the answer in ``voided``: a voucher that is void stays so, and no other takes its place.
     """
     units_back: dict[int, int] = {}
     for row in order.get("line_refunds", ()):
         units_back[row["line"]] = units_back.get(row["line"], 0) + row["quantity"]
     ruled = sum(row["amount"] for row in order.get("refunds", ()) if row["cause"] == "dispute")
     found: set[int] = set()
-    for voucher in range(units(order), 0, -1):
+    known: Sequence[int] = order.get("voided", ())
+    for voucher in dict.fromkeys([*known, *range(units(order), 0, -1)]):
         line = line_of(order, voucher)
         if redemption(order, voucher) is not None:
             continue
@@ -97,6 +100,12 @@ def refunded(order: Order) -> set[int]:
             ruled -= worth
             found.add(voucher)
     return found
+
+
+def voided(order: Order) -> dict[str, list[int]]:
+    """The field by which an order remembers what is void as it is now; none where nothing is, or no more than it knows."""
+    void = sorted(refunded(order)) if is_voucher_order(order) else []
+    return {"voided": void} if void != list(order.get("voided", ())) else {}
 
 
 def _worth(line: Mapping[str, Any]) -> int:
@@ -141,13 +150,13 @@ def units(order: Order) -> int:
 
 def due(order: Order) -> datetime | None:
     """When time does something to a paid order of vouchers: when the last redemption of all that count cannot be taken back any more, or
-    when those left lapse; None while a dispute is open.
+    when those left have lapsed too; None while a dispute is open.
     """
     if order["in_dispute"]:
         return None
     rows: Sequence[Mapping[str, Any]] = order.get("redemptions", ())
-    if rows and len(rows) + len(refunded(order)) == units(order):
-        last: datetime = max(row["redeemed_at"] for row in rows)
-        return last + timedelta(seconds=order["terms"]["reversal_s"])
     until: datetime = order["vouchers_until"]
-    return until
+    if not rows:
+        return until
+    last: datetime = max(row["redeemed_at"] for row in rows) + timedelta(seconds=order["terms"]["reversal_s"])
+    return last if len(rows) + len(refunded(order)) == units(order) else max(until, last)

@@ -5,11 +5,12 @@ from datetime import timedelta
 
 import pytest
 
+from services.chassis import clock
 from services.chassis.codes import Codes
 from services.chassis.commit import Cause
 from services.chassis.errors import Refusal
 from services.orders import commands
-from services.orders.commands import lifecycle
+from services.orders.commands import lifecycle, refunding
 from services.orders.commands import vouchers as scanning
 from services.orders.model import order as order_model
 from services.orders.model.states import Known
@@ -258,3 +259,50 @@ def test_vouchers_of_one_shop_and_goods_of_another_are_two_orders(house):
     order_id = placed.checkout["shares"][0]["order_id"]
     parcel = {"need_delivery": False}
     assert refusal(lambda: commands.ship(house.store, ship, MERCHANT, order_id, parcel)).reason == "CONDITION_UNMET"
+
+
+def refund_one(house, order_id):
+    """One unit of the first line goes back, by the merchant's own command."""
+    asked = {"order_id": order_id, "line": 1, "quantity": 1, "reason": ""}
+    refunding.refund_line(house.store, Cause("cmd:f", "b"), MERCHANT, asked)
+
+
+def test_the_voucher_that_was_refunded_stays_void_when_another_redemption_is_taken_back(house):
+    order_id, codes = paid(house)
+    redeem(house, codes[1], "r1")
+    refund_one(house, order_id)
+    assert states_of(house, order_id) == ["void", "redeemed"]
+    scanning.reverse(house.store, house.codes, Cause("cmd:v"), MERCHANT, codes[1])
+    assert states_of(house, order_id) == ["void", "valid"]
+    assert refusal(lambda: redeem(house, codes[0], "r2")).info["state"] == "refunded"
+    assert redeem(house, codes[1], "r3").answer["left"] == 0
+
+
+def test_a_ruling_keeps_the_vouchers_void_that_it_voided(house):
+    order_id, codes = paid(house)
+    redeem(house, codes[1], "r1")
+    ruled(house, order_id, 1999)
+    scanning.reverse(house.store, house.codes, Cause("cmd:v"), MERCHANT, codes[1])
+    assert states_of(house, order_id) == ["void", "valid"]
+
+
+def test_a_redemption_just_before_the_end_can_be_taken_back_for_as_long_as_was_told(house):
+    order_id, codes = paid(house)
+    until = house.store.order(order_id)["vouchers_until"]
+    house.later(seconds=(until - clock.business()).total_seconds() - 600)
+    told = redeem(house, codes[0], "r1").answer["reversible_until"]
+    assert told > until
+    assert house.later(minutes=15) == 0, "the rest has lapsed, and the order waits"
+    assert refusal(lambda: redeem(house, codes[1], "r2")).info["state"] == "lapsed"
+    scanning.reverse(house.store, house.codes, Cause("cmd:v"), MERCHANT, codes[0])
+    assert house.later(seconds=1) == 1
+    order = house.store.order(order_id)
+    assert (order["state"], order["close_reason"]) == ("closed", "lapsed")
+
+
+def test_what_lapsed_beside_a_late_redemption_completes_when_that_can_no_longer_be_taken_back(house):
+    order_id, codes = paid(house)
+    house.later(seconds=(house.store.order(order_id)["vouchers_until"] - clock.business()).total_seconds() - 600)
+    redeem(house, codes[0], "r1")
+    assert house.later(minutes=31) == 1
+    assert house.store.order(order_id)["state"] == "completed"
