@@ -95,12 +95,16 @@ def _moment(seconds: int) -> str:
 
 
 def _sent_so(found: Answer, wanted: Answer) -> bool:
-    """Whether the order travels as ``wanted`` says."""
-    sent = found.get("delivery", {})
-    if not sent or sent["need_delivery"] != wanted["need_delivery"]:
-        return False
+    """Whether one of the order's parcels travels as ``wanted`` says."""
     told = (wanted["delivery_company"], wanted["delivery_track_no"]) if wanted["need_delivery"] else ("", "")
-    return (sent["company"], sent["track_no"]) == told
+    wish = (wanted["need_delivery"], *told)
+    return any((each["need_delivery"], each["company"], each["track_no"]) == wish for each in found.get("parcels", ()))
+
+
+def _last_sent(found: Answer) -> Answer:
+    """The parcel that the old API's two fields tell of: the last that travels, which is the one it set itself."""
+    travelling: list[Answer] = [each for each in found.get("parcels", ()) if each["need_delivery"]]
+    return travelling[-1] if travelling else {}
 
 
 async def _shown(desk: Desk, found: Answer) -> Answer:
@@ -123,7 +127,7 @@ def shown(found: Answer, categories: Mapping[int, Attributes | None]) -> Answer:
     ``categories``: how the attributes of the lines' categories are written, by category id.
     """
     products = [_product(line, categories.get(line.get("category_id", 0))) for line in found["lines"]]
-    address, sent = found.get("address", {}), found.get("delivery", {})
+    address, sent = found.get("address", {}), _last_sent(found)
     receiver = {f"receiver_{name}": address.get(name, "") for name in ("province", "city", "zone", "address", "mobile")}
     return {
         "order_id": found["order_id"],

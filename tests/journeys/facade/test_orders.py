@@ -50,6 +50,18 @@ def test_orders_live_as_in_the_manual(old, others, buyer):
     assert others.get("/merchant/order/getbyfilter")["order_list"] == []
 
 
+def test_the_rest_of_an_order_is_sent_by_the_old_call_as_often_as_it_is_repeated(old, shop, buyer):
+    _, (order,) = sell(old, buyer, 2)
+    first = {"delivery_company": "003shunfeng", "delivery_track_no": "SF1111"}
+    shop.api.post(f"/v1/orders/{order}:ship", {**first, "lines": [{"line": 1, "quantity": 1}]})
+    rest = {"order_id": order, "delivery_company": "059Yunda", "delivery_track_no": "1900659372473"}
+    for _ in range(2):
+        assert old.post("/merchant/order/setdelivery", rest) == {"errcode": 0, "errmsg": "success"}
+    shown = old.post("/merchant/order/getbyid", {"order_id": order})["order"]
+    assert (shown["delivery_id"], shown["delivery_company"]) == ("1900659372473", "059Yunda")
+    assert old.code("/merchant/order/setdelivery", {**rest, "delivery_track_no": "1900659372474"}) == 9400410
+
+
 def test_what_is_wrong_with_a_call_on_orders_is_named(old):
     for path, sent, field in (
         ("getbyid", {"order_id": ""}, "order_id"),

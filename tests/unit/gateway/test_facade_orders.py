@@ -44,7 +44,11 @@ ORDER = {
         "address": "华景路一号南方通信大厦5楼",
         "mobile": "12345678",
     },
-    "delivery": {"need_delivery": True, "company": "059Yunda", "track_no": "1900659372473"},
+    "parcels": [
+        {"need_delivery": True, "company": "003shunfeng", "track_no": "SF1111"},
+        {"need_delivery": True, "company": "059Yunda", "track_no": "1900659372473"},
+        {"need_delivery": False, "company": "", "track_no": ""},
+    ],
 }
 
 
@@ -90,7 +94,7 @@ def test_an_order_has_exactly_the_fields_of_the_manual_and_all_its_lines():
 
 
 def test_an_order_without_parcel_address_or_known_category_is_shown_all_the_same():
-    bare = {name: value for name, value in ORDER.items() if name not in ("address", "delivery")}
+    bare = {name: value for name, value in ORDER.items() if name not in ("address", "parcels")}
     told = shown(bare, {5: None})
     assert (told["receiver_name"], told["delivery_company"], told["product_sku"]) == (
         "",
