@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from services.chassis.calendar import CST
 from services.chassis.errors import Refusal, Violation, wrong_state
-from services.orders.model import outstanding
+from services.orders.model import outstanding, parcels
 from services.orders.model.states import State
 
 Order = Mapping[str, Any]
@@ -21,7 +21,9 @@ FORMATS: Final[Mapping[str, tuple[str, str]]] = {
 """Format → extension and media type."""
 OVER: Final = ("next_at", "working_for")
 """What a job has only while it is to be worked on."""
-MONEY: Final = frozenset({"price", "line_goods", "line_discount", "line_freight", "order_amount", "order_refunded"})
+MONEY: Final = frozenset(
+    {"price", "line_goods", "line_discount", "line_freight", "line_freight_discount", "order_amount", "order_refunded"}
+)
 """Columns in fen here, in yuan in the file."""
 NUMBERS: Final = MONEY | {"quantity", "outstanding"}
 COLUMNS: Final = (
@@ -53,6 +55,7 @@ COLUMNS: Final = (
     "line_goods",
     "line_discount",
     "line_freight",
+    "line_freight_discount",
     "order_amount",
     "order_refunded",
     "currency",
@@ -87,8 +90,12 @@ def check_ready(job: Mapping[str, Any]) -> None:
 
 
 def rows(order: Order) -> Iterator[list[Cell]]:
-    """The rows of an order, a cell for each of ``COLUMNS``: texts, and numbers for ``NUMBERS`` (money in fen). Times are CST."""
-    sent = order.get("delivery") or {}
+    """The rows of an order, a cell for each of ``COLUMNS``: texts, and numbers for ``NUMBERS`` (money in fen). Times are CST.
+
+    Over all rows of an order goods − discount + freight − freight discount is its amount. Of a line that travels in several parcels
+    their carriers and numbers stand one after the other, in the order of the parcels.
+    """
+    sent = parcels.all_of(order)
     common: dict[str, Cell] = {
         **{name: _time(order.get(name)) for name in _TIMES},
         **{name: str(order["address"].get(name, "")) for name in _ADDRESS},
@@ -98,11 +105,10 @@ def rows(order: Order) -> Iterator[list[Cell]]:
         "in_dispute": "yes" if order["in_dispute"] else "",
         "order_amount": order["amount"],
         "order_refunded": order["refunded"],
-        "delivery_company": sent.get("company_name", ""),
-        "delivery_track_no": sent.get("track_no", ""),
     }
     open_units = outstanding.units(order)
     for number, line in enumerate(order["lines"], 1):
+        carried = [each for each in sent if each["need_delivery"] and _holds(each, number)]
         own: dict[str, Cell] = {
             **{name: str(line.get(name, "")) for name in ("product_id", "external_id", "merchant_sku")},
             "product_name": line["name"],
@@ -113,8 +119,15 @@ def rows(order: Order) -> Iterator[list[Cell]]:
             "line_goods": line["goods_amount"],
             "line_discount": line["discount"],
             "line_freight": line["freight"],
+            "line_freight_discount": line.get("freight_discount", 0),
+            "delivery_company": "; ".join(each["company_name"] for each in carried),
+            "delivery_track_no": "; ".join(each["track_no"] for each in carried),
         }
         yield [{**common, **own}[name] for name in COLUMNS]
+
+
+def _holds(parcel: Mapping[str, Any], number: int) -> bool:
+    return any(each["line"] == number for each in parcel["lines"])
 
 
 def _time(moment: datetime | None) -> str:

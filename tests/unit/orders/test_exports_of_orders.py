@@ -12,6 +12,8 @@ from services.chassis.commit import Cause
 from services.chassis.errors import Refusal
 from services.chassis.jobs import Jobs, LeaseLost
 from services.chassis.presence import Presence
+from services.orders import commands
+from services.orders.commands import pricing
 from services.orders.commands.exports import create_export
 from services.orders.jobs import JOBS, exports
 from services.orders.model.states import Known
@@ -84,6 +86,41 @@ def test_a_file_has_a_row_a_line_and_no_cell_is_a_formula(house):
     assert told["file_name"] == f"{export_id}.csv"
     shown = questions.job(house.store, MERCHANT, export_id)
     assert (shown["state"], shown["orders"], shown["rows"], shown["size"]) == ("completed", 3, 6, len(data))
+
+
+def test_the_amounts_of_the_rows_add_up_to_the_order_whatever_was_taken_off(house):
+    placed = house.place("k", Catalog(making.reserved(freight=500), making.reserved(sku="s2", price=3, freight=300)))
+    order_id = placed.checkout["shares"][0]["order_id"]
+    pricing.change_price(house.store, Cause("cmd:p", "b"), MERCHANT, order_id, 3000, 100)
+    export_id = ask(house)
+    assert run(house) == ["done"]
+    rows = table(fetched(house, export_id)[0])
+    sums = {
+        name: sum(round(float(row[name]) * 100) for row in rows)
+        for name in ("line_goods", "line_discount", "line_freight", "line_freight_discount")
+    }
+    assert sums == {"line_goods": 4004, "line_discount": 1004, "line_freight": 800, "line_freight_discount": 700}
+    assert {row["order_amount"] for row in rows} == {"31.00"}
+
+
+def test_each_line_names_all_the_parcels_that_it_travels_in(house):
+    placed = house.place("k")
+    house.pay(placed)
+    order_id = placed.checkout["shares"][0]["order_id"]
+    for company, number, lines in (
+        ("003shunfeng", "SF1111", [{"line": 1, "quantity": 1}]),
+        ("066zhongtong", "ZT2222", [{"line": 1, "quantity": 1}]),
+        ("003shunfeng", "SF3333", [{"line": 2, "quantity": 1}]),
+    ):
+        parcel = {"delivery_company": company, "delivery_track_no": number, "is_others": False, "lines": lines}
+        commands.ship(house.store, Cause(f"cmd:{number}"), MERCHANT, order_id, parcel)
+    export_id = ask(house)
+    assert run(house) == ["done"]
+    rows = table(fetched(house, export_id)[0])
+    assert [(row["delivery_company"], row["delivery_track_no"]) for row in rows] == [
+        ("顺丰速运; 中通速递", "SF1111; ZT2222"),
+        ("顺丰速运", "SF3333"),
+    ]
 
 
 def sheet(data):
