@@ -18,7 +18,7 @@ MOVES: Final[Mapping[str, frozenset[Move]]] = {
     "paid": frozenset({Move.PAY}),
     "shipped": frozenset({Move.SHIP}),
     "completed": frozenset({Move.CONFIRM, Move.AUTO_CONFIRM, Move.USED}),
-    "closed": frozenset({Move.CANCEL, Move.EXPIRE, Move.RUN_OUT, Move.MISS, Move.REFUND, Move.LAPSE}),
+    "closed": frozenset({Move.CANCEL, Move.EXPIRE, Move.RUN_OUT, Move.MISS, Move.REFUND, Move.LAPSE, Move.UNDELIVERED}),
 }
 """Lines of the timeline that change the state, and by which moves they may."""
 WAITED_BY: Final = (

@@ -37,15 +37,24 @@ def next_due(order: Order) -> datetime | None:
 
 def confirm_at(order: Order) -> datetime:
     """When a shipped order completes by itself (自动确认收货): so long after shipping, or after the carrier reported its last parcel delivered,
-    whichever comes first; later by what the buyer took more.
+    whichever comes first; later by what the buyer took more. A parcel that got lost or was returned puts it off (``undelivered_s``), and the
+    time begins anew when one is found again or sent again (``confirm_from``).
     """
-    parcels: list[Any] = [parcel for parcel in order.get("parcels", ()) if parcel["need_delivery"]]
-    usual = "auto_confirm_virtual_s" if not parcels and is_virtual(order) else "auto_confirm_s"
-    moment: datetime = order["shipped_at"] + _span(order, usual)
-    heard = [parcel.get("delivered_heard_at") for parcel in parcels]
+    travelling: list[Any] = [parcel for parcel in order.get("parcels", ()) if parcel["need_delivery"]]
+    usual = "auto_confirm_virtual_s" if not travelling and is_virtual(order) else "auto_confirm_s"
+    moment: datetime = (order.get("confirm_from") or order["shipped_at"]) + _span(order, usual)
+    if any(map(parcels.is_undelivered, travelling)) and "undelivered_s" in order["terms"]:
+        moment += _span(order, "undelivered_s")
+    heard = [parcel.get("delivered_heard_at") for parcel in travelling]
     if heard and all(heard) and "delivered_confirm_s" in order["terms"]:
         moment = min(moment, max(heard) + _span(order, "delivered_confirm_s"))
     return moment + _span(order, "extension_s") if order.get("confirmation_extended") else moment
+
+
+def nothing_arrived(order: Order) -> bool:
+    """Whether all that was sent got lost or went back, by what the carriers told last."""
+    sent = order.get("parcels", ())
+    return bool(sent) and all(map(parcels.is_undelivered, sent)) and "undelivered_s" in order["terms"]
 
 
 def is_virtual(order: Order) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from services.chassis.decisions import KEEP, Change, Fact, Keep
 from services.chassis.errors import Refusal, wrong_state
 from services.orders.model import facts, outstanding, parcels, presale, reasons, scripts, tracking, vouchers
-from services.orders.model.deadlines import MOVING, confirm_at, next_due
+from services.orders.model.deadlines import MOVING, confirm_at, next_due, nothing_arrived
 from services.orders.model.states import TIMER, Move, Order, State, Step, allowed, target
 
 TIMELINE_KEPT: Final = 200
@@ -154,7 +154,8 @@ def shipped(order: Order, state: State, step: Step) -> dict[str, Any]:
 
 
 def correct(order: Order, step: Step, number: int, asked: Mapping[str, Any], *, sandbox: bool = False) -> Change:
-    """Another carrier or tracking number for parcel ``number``, within the time of the order's terms.
+    """Another carrier or tracking number for parcel ``number``, within the time of the order's terms; at any time for one that was lost or
+    returned, whose goods are sent again.
 
     Raises Refusal INVALID_ARGUMENT, WRONG_STATE, CONDITION_UNMET (too late).
     """
@@ -163,10 +164,10 @@ def correct(order: Order, step: Step, number: int, asked: Mapping[str, Any], *, 
     found = parcels.corrected(order, step, number, asked, sandbox=sandbox)
     before, after = parcels.all_of(order)[number - 1], found[number - 1]
     until = before["sent_at"] + timedelta(seconds=order["terms"].get("correction_s", 0))
-    if step.at > until:
+    if step.at > until and not parcels.is_undelivered(before):
         message = f"a number can be corrected until {until.isoformat()}; tell the buyer the right one"
         raise Refusal("CONDITION_UNMET", message, info={"condition": "correction", "until": until.isoformat()})
-    fields = tracking.fields(order, found)
+    fields = tracking.fields(order, found, step.at)
     if number == 1:
         fields["delivery"] = {name: after[name] for name in order["delivery"]}
     note = f"{before['company_name']} {before['track_no']} → {after['company_name']} {after['track_no']}"
@@ -195,7 +196,7 @@ def tracked(
 
 def _heard(order: Order, step: Step, after: list[dict[str, Any]]) -> Change:
     """Only what is notable stands in the timeline: the parcel itself keeps every event."""
-    fields = tracking.fields(order, after)
+    fields = tracking.fields(order, after, step.at)
     if news := tracking.news(parcels.all_of(order), after):
         return changed(order, entry("tracked", step, news), fields)
     return Change(set=fields, due=moved(order, fields))
@@ -239,8 +240,8 @@ def complete(order: Order, move: Move, step: Step) -> Change:
 
 
 def overdue(order: Order, now: datetime) -> Change | None:
-    """What the timer of an order does at ``now``: close the unpaid, the missed presale and what lapsed unredeemed, play the mock carrier, note
-    the late, complete the received and the redeemed.
+    """What the timer of an order does at ``now``: close the unpaid, the missed presale, what lapsed unredeemed and what never arrived, play the mock
+    carrier, note the late, complete the received and the redeemed.
 
     None: not yet. A timer that has nothing left to do is cleared.
     """
@@ -251,6 +252,8 @@ def overdue(order: Order, now: datetime) -> Change | None:
     if allowed(order, Move.EXPIRE, TIMER):
         return close(order, Move.EXPIRE, step, "timeout")
     if allowed(order, Move.AUTO_CONFIRM, TIMER) and due == order["auto_confirm_at"]:
+        if nothing_arrived(order):
+            return close(order, Move.UNDELIVERED, step, "undelivered")
         return complete(order, Move.AUTO_CONFIRM, step)
     if order["state"] == State.PAID and vouchers.is_voucher_order(order):
         if order.get("redemptions"):

@@ -1,13 +1,15 @@
 """What of an order was sent in which parcel, and what is left to send."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from services.chassis.errors import Refusal, Violation, invalid, wrong_state
 from services.orders.model import delivery, scripts
 from services.orders.model.states import Order, Step
 
 Parcel = Mapping[str, Any]
+UNDELIVERED: Final = frozenset({"lost", "returned"})
+"""What carriers tell of a parcel that its buyer will not get."""
 
 
 def all_of(order: Order) -> list[Parcel]:
@@ -17,6 +19,11 @@ def all_of(order: Order) -> list[Parcel]:
         return found
     lines = [{"line": number, "quantity": line["quantity"]} for number, line in enumerate(order["lines"], 1)]
     return [_parcel(1, order["delivery"], lines, order["shipped_at"])]
+
+
+def is_undelivered(parcel: Mapping[str, Any]) -> bool:
+    """Whether its carrier told that the buyer will not get it."""
+    return parcel.get("status") in UNDELIVERED
 
 
 def left(order: Order) -> dict[int, int]:
@@ -69,7 +76,8 @@ def corrected(
         raise invalid("parcel", "nothing was sent in it, so there is no number to correct")
     how = delivery.parcel({**asked, "need_delivery": True})
     _alone([parcel for parcel in parcels if parcel["parcel"] != number], how)
-    parcels[number - 1] = _parcel(number, how, before["lines"], before["sent_at"])
+    sent_at = step.at if is_undelivered(before) else before["sent_at"]
+    parcels[number - 1] = _parcel(number, how, before["lines"], sent_at)
     if script := scripts.named_by(how["track_no"]) if sandbox else "":
         parcels[number - 1]["script"] = scripts.started(script, step.at)
     return parcels

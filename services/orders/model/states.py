@@ -44,6 +44,7 @@ class Move(StrEnum):
     REFUND = "refund"
     USED = "used"
     LAPSE = "lapse"
+    UNDELIVERED = "undelivered"
 
 
 class Actor(Protocol):
@@ -119,6 +120,7 @@ TABLE: Final = (
     _row(State.PAID, Move.LAPSE, State.CLOSED, "timer", in_dispute=False),
     _row(State.SHIPPED, Move.CONFIRM, State.COMPLETED, "buyer", in_dispute=False),
     _row(State.SHIPPED, Move.AUTO_CONFIRM, State.COMPLETED, "timer", in_dispute=False),
+    _row(State.SHIPPED, Move.UNDELIVERED, State.CLOSED, "timer", in_dispute=False),
     _row(State.SHIPPED, Move.REFUND, State.CLOSED, "payments"),
 )
 """Everything that may happen to an order; what is not here does not happen."""

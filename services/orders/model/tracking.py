@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from services.chassis.errors import Refusal, Violation, invalid
 from services.orders.model import deadlines, scripts
+from services.orders.model.parcels import is_undelivered
 from services.orders.model.states import Order, State
 
 Parcel = Mapping[str, Any]
@@ -85,10 +86,16 @@ def _played(parcel: Parcel, now: datetime) -> dict[str, Any]:
     return {**after, "script": script}
 
 
-def fields(order: Order, parcels: Sequence[Parcel]) -> dict[str, Any]:
-    """What changes in an order whose parcels are ``parcels`` now: they, and when it completes by itself."""
+def fields(order: Order, parcels: Sequence[Parcel], now: datetime) -> dict[str, Any]:
+    """What changes in an order whose parcels are ``parcels`` from ``now`` on: they, and when it completes by itself.
+
+    The buyer's time begins anew with a parcel that was lost or returned and is on its way again.
+    """
     changed: dict[str, Any] = {"parcels": [dict(parcel) for parcel in parcels]}
     if order["state"] == State.SHIPPED:
+        now_and_then = zip(map(is_undelivered, order.get("parcels", ())), map(is_undelivered, parcels), strict=False)
+        if any(was and not still for was, still in now_and_then):
+            changed["confirm_from"] = now
         changed["auto_confirm_at"] = deadlines.confirm_at({**order, **changed})
     return changed
 

@@ -46,7 +46,10 @@ COLLECTIONS: Final = (
     ),
     Collection("export_blocks", (Index(("expire_at",), expire_s=0),)),
 )
-TIMES: Final = ("auto_confirm_virtual", "delivered_confirm", "extension", "correction", "voucher_valid", "reversal")
+TIMES: Final = (
+    *("auto_confirm_virtual", "delivered_confirm", "undelivered", "extension", "correction"),
+    *("voucher_valid", "reversal"),
+)
 """Policies in seconds that an order keeps as they were when it was placed, beside those of ``Terms``."""
 
 

@@ -35,6 +35,7 @@ TERMS = Terms(
     times={
         "auto_confirm_virtual_s": 2 * 86_400,
         "delivered_confirm_s": 7 * 86_400,
+        "undelivered_s": 30 * 86_400,
         "extension_s": 3 * 86_400,
         "correction_s": 86_400,
         "voucher_valid_s": 365 * 86_400,

@@ -120,7 +120,7 @@ def test_news_that_comes_twice_or_late_does_not_undo_newer(house):
     ]
 
 
-@pytest.mark.parametrize(("end", "status", "days"), [("NORMAL", "delivered", 9), ("LOST", "lost", 10)])
+@pytest.mark.parametrize(("end", "status", "days"), [("NORMAL", "delivered", 9), ("LOST", "lost", 40)])
 def test_the_mock_carrier_tells_what_the_number_asks_for(house, end, status, days):
     order_id = paid(house)
     ship(house, order_id, f"SF777-{end}", sandbox=True)
@@ -131,7 +131,66 @@ def test_the_mock_carrier_tells_what_the_number_asks_for(house, end, status, day
     order = house.store.order(order_id)
     assert order["parcels"][0]["status"] == status
     assert order["auto_confirm_at"] - order["shipped_at"] == timedelta(days=days)
-    house.later(days=days - 5)
+    assert house.later(days=days - 6, hours=20) == 0
+    house.later(hours=2)
+    order = house.store.order(order_id)
+    assert order["state"] == {"delivered": "completed", "lost": "closed"}[status]
+
+
+@pytest.mark.parametrize("status", ["lost", "returned"])
+def test_of_what_got_lost_or_was_returned_the_shop_gets_nothing_by_silence(house, status):
+    order_id = paid(house)
+    ship(house, order_id)
+    house.later(days=9)
+    told(house, "SF1234567", ("a", status, 0))
+    assert house.later(days=2) == 0, "ten days after shipping nothing is confirmed"
+    house.later(days=30)
+    order = house.store.order(order_id)
+    assert (order["state"], order["close_reason"]) == ("closed", "undelivered")
+    assert house.told(order) == ["paid", "shipped", "closed"]
+    last = house.events(order)[-1]["data"]
+    assert (last["amount"], last.get("lines", [])) == (str(order["paid"]), [])
+
+
+def test_of_an_order_that_arrived_in_part_the_buyer_has_a_month_more_to_say_so(house):
+    order_id = paid(house)
+    ship(house, order_id, "SF1111", (1, 3))
+    ship(house, order_id, "SF2222")
+    told(house, "SF1111", ("a", "delivered", 0), key="t1")
+    told(house, "SF2222", ("b", "lost", 0), key="t2")
+    assert house.later(days=39) == 0
+    assert house.later(days=1, minutes=1) == 1
+    assert house.store.order(order_id)["state"] == "completed"
+
+
+def test_the_buyer_of_a_lost_parcel_may_still_confirm_and_a_dispute_stops_its_end(house):
+    order_id = paid(house)
+    ship(house, order_id)
+    told(house, "SF1234567", ("a", "lost", 0))
+    case = {"case_id": "c1", "order_id": order_id, "checkout_id": house.store.order(order_id)["checkout_id"]}
+    house.hear("jishi.disputes.case.opened.v1", {**case, "kind": "refund_only"})
+    assert house.later(days=100) == 0
+    house.hear("jishi.disputes.case.closed.v1", {**case, "outcome": "withdrawn"})
+    assert commands.confirm(house.store, Cause("cmd:ok"), BUYER, order_id).answer["state"] == "completed"
+
+
+def test_a_parcel_found_again_or_sent_again_begins_the_buyers_time_anew(house):
+    order_id = paid(house)
+    ship(house, order_id)
+    told(house, "SF1234567", ("a", "lost", 0), key="t1")
+    house.later(days=20)
+    told(house, "SF1234567", ("b", "in_transit", 0), key="t2")
+    found = house.store.order(order_id)
+    assert abs(found["auto_confirm_at"] - clock.business() - timedelta(days=10)) < timedelta(minutes=1)
+    told(house, "SF1234567", ("c", "returned", 0), key="t3")
+    house.later(days=12)
+    asked = {"parcel": 1, "delivery_company": "066zhongtong", "delivery_track_no": "ZT99999", "is_others": False}
+    answer = commands.correct(house.store, Cause("cmd:c1"), MERCHANT, order_id, asked).answer
+    assert answer["parcel"]["sent_at"] > found["shipped_at"] + timedelta(days=31), (
+        "sent again, long after the first day"
+    )
+    assert house.later(days=9) == 0
+    assert house.later(days=1, minutes=1) == 1
     assert house.store.order(order_id)["state"] == "completed"
 
 
