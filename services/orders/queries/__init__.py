@@ -194,6 +194,7 @@ def payable(store: Store, actor: Actor, checkout_id: str) -> View:
             "shop_id": child["shop_id"],
             "amount": child["amount"],
             "revision": child.get("price_revision", 0),
+            "openid": child["openid"],
         }
         for child in _still_paid_for(children)
     ]

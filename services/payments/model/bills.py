@@ -166,7 +166,7 @@ def trade_line(row: Mapping[str, Any], shop_id: str, currency: str) -> str:
             "",
             row.get("transaction_id", ""),
             row["order_id"],
-            row.get("buyer_id", ""),
+            row.get("openid", ""),
             row.get("method", "").upper(),
             "REFUND" if back else "SUCCESS",
             "OTHERS",

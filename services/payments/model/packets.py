@@ -146,7 +146,7 @@ def claimed(packet: Document, wallet: Document | None, buyer_id: str, now: datet
     change = Change(set=fields, push={"claims": [claim]}, **ending)
     sides = (Posting(ledger.packet(packet["_id"]), -amount), Posting(ledger.wallet(buyer_id), amount))
     refs = (packet["_id"], packet["shop_id"], wallet_ref(buyer_id))
-    entry = Entry(f"claim:{packet['_id']}:{buyer_id}", "claim", packet["currency"], sides, refs)
+    entry = Entry(f"claim:{packet['_id']}:{len(packet['claims']) + 1}", "claim", packet["currency"], sides, refs)
     return Plan(entries=(entry,), rows=(Row(ROWS, packet, change), into_wallet(wallet, buyer_id, amount, packet)))
 
 
@@ -178,8 +178,11 @@ def expired(packet: Document, now: datetime, wallet: Document | None = None) -> 
     )
 
 
-def view(packet: Document, buyer_id: str | None) -> dict[str, Any]:
-    """A packet as the API shows it: to its shop (``buyer_id`` None) with who claimed, to a buyer with which part is theirs."""
+def view(packet: Document, buyer_id: str | None, *, with_names: bool = False) -> dict[str, Any]:
+    """A packet as the API shows it: to a buyer with which part is theirs, to the platform (``with_names``) with who claimed.
+
+    Its shop (``buyer_id`` None) is not told who: a buyer's id is the same in every shop.
+    """
     names = (
         "shop_id",
         "kind",
@@ -196,7 +199,8 @@ def view(packet: Document, buyer_id: str | None) -> dict[str, Any]:
         {
             "amount": claim["amount"],
             "claimed_at": claim["claimed_at"],
-            **({"buyer_id": claim["buyer_id"]} if buyer_id is None else {"mine": claim["buyer_id"] == buyer_id}),
+            **({"buyer_id": claim["buyer_id"]} if with_names else {}),
+            **({"mine": claim["buyer_id"] == buyer_id} if buyer_id is not None else {}),
         }
         for claim in packet["claims"]
     ]

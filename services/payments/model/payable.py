@@ -3,7 +3,7 @@
 ::
 
     {_id: checkout_id, buyer_id, currency, amount, pay_by, trades_end, state: open | paid | closed,
-     shares: [{order_id, shop_id, amount, escrow, refunded, settled, state}], cases: {case_id: {...}},
+     shares: [{order_id, shop_id, openid, amount, escrow, refunded, settled, state}], cases: {case_id: {...}},
      payments: [{payment_id, out_trade_no, method, amount, state, …}], trade_nos: [...], transactions: [...]}
 
 Collecting is ``open → paid``: one success pays it, and every other success, second or late, goes back in the same write. Where an order had
@@ -66,7 +66,7 @@ def opened(told: Mapping[str, Any], attempt: Mapping[str, Any], terms: Terms) ->
             "refunded": 0,
             "settled": 0,
             "state": UNPAID,
-            **({"revision": share["revision"]} if share.get("revision") else {}),
+            **{name: share[name] for name in ("revision", "openid") if share.get(name)},
         }
         for share in told["shares"]
     ]

@@ -74,6 +74,11 @@ def wallet_ref(buyer_id: str) -> str:
     return f"wallet:{buyer_id}"
 
 
+def is_wallet_ref(ref: str) -> bool:
+    """Whether a ref of an entry names a buyer, which shops are not told."""
+    return ref.startswith(wallet_ref(""))
+
+
 def amount_in(entry: Mapping[str, Any], buyer_id: str) -> int:
     """What a stored entry does to the wallet, in fen."""
     account = ledger.wallet(buyer_id)

@@ -100,12 +100,12 @@ def piece(store: Store, shop_id: str, asked: str, kind: str, after: int) -> tupl
 
 
 def _joined(store: Store, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with what their payments and refunds add: order, buyer, method, numbers."""
+    """The rows with what their payments and refunds add: order, the buyer's openid, method, numbers."""
     numbers = [row["refund_id"] for row in rows if "refund_id" in row]
     refunds = by_id(store, "refunds", numbers, "order_id", "checkout_id", "transaction_id", "state")
     found = [{**row, **_of_refund(refunds.get(row.get("refund_id", "")))} for row in rows]
     checkouts = [row["checkout_id"] for row in found if row.get("checkout_id")]
-    payables = by_id(store, "payables", checkouts, "buyer_id", "payments")
+    payables = by_id(store, "payables", checkouts, "shares", "payments")
     return [{**row, **_of_payable(payables.get(row.get("checkout_id", "")), row)} for row in found]
 
 
@@ -121,4 +121,5 @@ def _of_payable(payable: Document | None, row: dict[str, Any]) -> dict[str, Any]
         return {}
     number = row.get("transaction_id")
     methods = [one["method"] for one in payable["payments"] if one.get("transaction_id") == number]
-    return {"buyer_id": payable["buyer_id"], "method": methods[0] if methods else ""}
+    openids = [share.get("openid", "") for share in payable["shares"] if share["order_id"] == row.get("order_id")]
+    return {"openid": openids[0] if openids else "", "method": methods[0] if methods else ""}

@@ -12,6 +12,7 @@ from services.chassis.errors import invalid, not_found
 from services.chassis.mongo import Document
 from services.payments.model import periods
 from services.payments.model.sealing import Flaw
+from services.payments.model.wallet import is_wallet_ref
 from services.payments.queries import LONGEST_PAGE, PAGE
 from services.payments.store import Store, history, sealing
 
@@ -150,7 +151,7 @@ def _line(entry: Document, shop_id: str) -> dict[str, Any]:
             for pocket, amount in moves.items()
             if pocket not in periods.WITH_ORDERS
         ],
-        "refs": [ref for ref in entry["refs"] if ref != shop_id],
+        "refs": [ref for ref in entry["refs"] if ref != shop_id and not is_wallet_ref(ref)],
         "cause": entry["cause"],
         "terms": entry["terms"],
     }

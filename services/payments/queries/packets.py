@@ -13,7 +13,7 @@ def packet(store: Store, packet_id: str, shop_id: str | None, buyer_id: str | No
     found = store.packets.find_one({"_id": packet_id})
     if found is None or (shop_id is not None and found["shop_id"] != shop_id):
         raise not_found("packet", packet_id)
-    return packets.view(found, buyer_id)
+    return packets.view(found, buyer_id, with_names=shop_id is None and buyer_id is None)
 
 
 def as_sent(found: Document, giver: str | None = None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from tests.backends.letters import promised
 from tests.backends.processes import wait_until
 
 BUYER = "user_1"
+OPENID = "o-of-the-buyer"
 SHOP = "shop_1"
 
 
@@ -99,7 +100,9 @@ class House:
 
     def checkout(self, *amounts: int, minutes: int = 30) -> str:
         checkout_id = ids.new_id("checkout")
-        shares = [{"order_id": ids.order_id(), "shop_id": SHOP, "amount": amount} for amount in amounts]
+        shares = [
+            {"order_id": ids.order_id(), "shop_id": SHOP, "amount": amount, "openid": OPENID} for amount in amounts
+        ]
         self.orders.checkouts[checkout_id] = {
             "checkout_id": checkout_id,
             "buyer_id": BUYER,

@@ -14,7 +14,7 @@ from services.payments.jobs.sealing import seal_all
 from services.payments.model.bills import FLOW_HEADER, TRADE_HEADER, yuan
 from services.payments.queries import bills
 from services.payments.store.days import next_day
-from tests.contract.payments.house import BUYER, SHOP
+from tests.contract.payments.house import BUYER, OPENID, SHOP
 
 DAY_MS = 86_400_000
 
@@ -59,7 +59,9 @@ def test_opening_and_movements_are_the_closing_and_the_next_days_opening(house):
         *[("collect", 700), ("collect", 1000)],
         *[("deposit", 5000), ("refund", -700)],
     ]
-    assert [row["buyer_id"] for row in first["rows"] if row["kind"] != "deposit"] == [BUYER] * 3
+    assert [row["openid"] for row in first["rows"] if row["kind"] != "deposit"] == [OPENID] * 3
+    assert BUYER not in str(first) + str(lines(house, monday, bills.TRADE)), "a shop knows its buyers by openid"
+    assert f"`{OPENID},`" in lines(house, monday, bills.TRADE)[1]
     second, _ = bills.page(house.store, SHOP, tuesday, 0, 0)
     assert (second["opening"], second["fees"], second["closing"]) == (6000, 6, 5994)
     accounts = {one["account"]: one for one in second["accounts"]}

@@ -439,7 +439,9 @@ def test_a_payable_is_frozen_costs_one_command_and_ends_with_its_orders(house):
     service = Known("service", "payments")
     found = queries.payable(house.store, service, placed.checkout["_id"])
     assert house.counter.names == ["find"]
-    assert [{**share, "revision": 0} for share in placed.checkout["shares"]] == found["shares"]
+    of_each = [{"revision": 0, "openid": f"oacc_of_{share['shop_id']}"} for share in placed.checkout["shares"]]
+    expected = [share | more for share, more in zip(placed.checkout["shares"], of_each, strict=True)]
+    assert expected == found["shares"]
     assert (found["amount"], found["state"]) == (placed.checkout["amount"], "awaiting_payment")
     for number, share in enumerate(placed.checkout["shares"]):
         commands.cancel(house.store, Cause(f"cmd:{number}"), BUYER, share["order_id"], "")
