@@ -137,6 +137,8 @@ def expected_part(order: Mapping[str, Any]) -> str:
         return stock.RELEASED
     if order["close_reason"] == "out_of_stock":
         return stock.FAILED
+    if order["close_reason"] == "undelivered":  # catalog is told of it, with nothing that came back
+        return stock.RETURNED
     return stock.SOLD if order.get("shipped_at") else stock.RETURNED
 
 
