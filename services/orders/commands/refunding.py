@@ -15,11 +15,13 @@ def refund_line(store: Store, cause: Cause, actor: Actor, asked: Mapping[str, An
 
     Answer: {order_id, refund_id, amount, left, restocked}. Raises Refusal NOT_FOUND, INVALID_ARGUMENT, WRONG_STATE, CONDITION_UNMET.
     """
+    found = store.order(asked["order_id"])
+    siblings = store.count_orders_of(found["checkout_id"]) if found is not None else 1
     wanted = (asked["line"], asked["quantity"], asked.get("amount"), asked["reason"])
     return change_order(
         store,
         cause,
         actor,
         asked["order_id"],
-        lambda found, step: refunding.grant(found, step, *wanted, restock=asked.get("restock")),
+        lambda found, step: refunding.grant(found, step, *wanted, restock=asked.get("restock"), siblings=siblings),
     )

@@ -10,6 +10,7 @@ something of it was sent; else it closes when the money is back (``outstanding.i
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final
 
 from services.chassis.decisions import Change
@@ -21,7 +22,11 @@ from services.orders.model.states import Move, Order, State, Step, target
 Grant = Mapping[str, Any]
 STATES: Final = (State.PAID, State.SHIPPED, State.COMPLETED)
 MOST: Final = 50
-"""Refunds of one payment, as the channel allows them (一笔支付最多 50 笔退款)."""
+"""Refunds of one payment, as the channel allows them (一笔支付最多 50 笔退款). One payment pays for all orders of a checkout."""
+KEPT_FREE: Final = 6
+"""Of an order's part of them: its cancellation and a ruling on each of its five cases, which nobody may refuse."""
+REFUNDABLE: Final = timedelta(days=364)
+"""After the payment. The channel refunds within 365 days; the last of them is for asking it until it answers."""
 REASON_LENGTH: Final = 200
 CAUSE: Final = "merchant"
 """The cause of such refunds as payments tells it."""
@@ -36,13 +41,16 @@ def grant(
     reason: str,
     *,
     restock: bool | None = None,
+    siblings: int = 1,
 ) -> Change:
     """Give back ``amount`` (minor units), or the share of ``quantity`` units, of line ``number`` (from 1).
 
-    ``restock``: whether the units are in stock again; None: those that were not sent. Raises Refusal INVALID_ARGUMENT naming the field,
-    WRONG_STATE, CONDITION_UNMET (in dispute, or refunded too often).
+    ``restock``: whether the units are in stock again; None: those that were not sent. ``siblings``: how many orders the checkout
+    has, this one among them. Raises Refusal INVALID_ARGUMENT naming the field, WRONG_STATE, CONDITION_UNMET (in dispute, refunded too
+    often, or paid too long ago).
     """
     _check(order, number, reason)
+    _check_channel(order, siblings, step)
     amount, left = _amount(order, number, quantity, amount)
     if restock and not quantity:
         raise invalid("restock", "say the quantity that came back")
@@ -102,12 +110,33 @@ def _check(order: Order, number: int, reason: str) -> None:
     if order["in_dispute"]:
         message = "a dispute is open: give the money back by accepting it"
         raise Refusal("CONDITION_UNMET", message, info={"condition": "no_dispute"})
-    if len(grants(order)) >= MOST:
-        raise Refusal("CONDITION_UNMET", f"an order is refunded at most {MOST} times", info={"condition": "refunds"})
     if not 0 < number <= len(order["lines"]):
         raise invalid("line", f"the order has {len(order['lines'])} lines, counted from 1")
     if len(reason.strip()) > REASON_LENGTH:
         raise invalid("reason", f"at most {REASON_LENGTH} characters")
+
+
+def _check_channel(order: Order, siblings: int, step: Step) -> None:
+    """Whether the channel will still give this back: a refund that it refuses has left our books and reached nobody."""
+    most = most_grants(siblings)
+    if len(grants(order)) >= most:
+        of_all = f"; one payment is for {siblings} orders and is refunded at most {MOST} times" if siblings > 1 else ""
+        message = (
+            f"this order is refunded by line at most {most} times{of_all}: give the rest back in one, by a dispute"
+        )
+        raise Refusal("CONDITION_UNMET", message, info={"condition": "refunds", "most": str(most)})
+    if "paid_at" in order and step.at > order["paid_at"] + REFUNDABLE:
+        message = f"the channel gives nothing back {REFUNDABLE.days} days after the payment: pay the buyer another way"
+        raise Refusal("CONDITION_UNMET", message, info={"condition": "refund_time"})
+
+
+def most_grants(siblings: int) -> int:
+    """How often an order may be refunded by line, as one of ``siblings`` that one payment paid for.
+
+    Each has an equal part of the channel's ``MOST``; of it some, at least half, are kept free for what cannot wait.
+    """
+    part = MOST // siblings
+    return max(0, part - min(KEPT_FREE, part // 2 + 1))
 
 
 def grants(order: Order) -> list[Grant]:

@@ -122,6 +122,10 @@ class Store:
         found = together.find_by(self.orders, "checkout_id", [checkout_id], WITHOUT).get(checkout_id, [])
         return sorted(found, key=lambda order: order["position"])
 
+    def count_orders_of(self, checkout_id: str) -> int:
+        """How many orders a checkout has."""
+        return int(self.orders.count_documents({"checkout_id": checkout_id}))
+
     def orders_by_id(self, order_ids: Sequence[str]) -> list[Document]:
         """These orders, as many as there are, by id."""
         found = self.orders.find({"_id": {"$in": list(order_ids)}}, WITHOUT)

@@ -1,5 +1,7 @@
 """What a merchant gives back of a line without a dispute."""
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -231,6 +233,44 @@ def test_what_cannot_be_given_back_is_refused_by_name(change, asked, reason, fie
     with pytest.raises(Refusal) as caught:
         refunding.grant({**paid(), **change}, STEP, *asked, "")
     assert (caught.value.reason, "".join(each.field for each in caught.value.violations)) == (reason, field)
+
+
+@given(siblings=st.integers(1, 60))
+def test_the_grants_of_all_orders_of_a_payment_leave_each_a_refund_that_cannot_wait(siblings):
+    each = refunding.most_grants(siblings)
+    assert siblings * (each + 1) <= max(refunding.MOST, siblings)
+    assert each >= (siblings <= 16)
+
+
+@pytest.mark.parametrize(("siblings", "most"), [(1, 44), (2, 19), (10, 2)])
+def test_an_order_is_refunded_by_line_only_as_often_as_leaves_the_channel_room_for_its_end(siblings, most):
+    order = paid(making.reserved(quantity=3, price=1000))
+    for _ in range(most):
+        order = making.after(order, refunding.grant(order, STEP, 1, 0, 1, "", siblings=siblings))
+    with pytest.raises(Refusal, match=f"at most {most} times") as caught:
+        refunding.grant(order, STEP, 1, 0, 1, "", siblings=siblings)
+    assert caught.value.info == {"condition": "refunds", "most": str(most)}
+
+
+def test_what_the_channel_no_longer_gives_back_is_refused_before_anything_is_booked():
+    order = paid()
+    last = order["paid_at"] + refunding.REFUNDABLE
+    assert refunding.grant(order, Step(last, MERCHANT), 1, 0, 1, "").facts
+    with pytest.raises(Refusal, match="another way") as caught:
+        refunding.grant(order, Step(last + timedelta(seconds=1), MERCHANT), 1, 0, 1, "")
+    assert caught.value.info["condition"] == "refund_time"
+
+
+def test_the_orders_of_a_checkout_share_what_the_channel_refunds_of_one_payment(house):
+    placed = house.place("k1")
+    house.pay(placed)
+    first = placed.checkout["shares"][0]["order_id"]
+    for number in range(1, 49):
+        house.database["orders"].insert_one(
+            {**making.order(), "_id": f"x{number}", "checkout_id": placed.checkout["_id"]}
+        )
+    with pytest.raises(Refusal, match="CONDITION_UNMET"):
+        refund_line(house.store, Cause("cmd:r"), MERCHANT, {"order_id": first, "line": 1, "quantity": 1, "reason": ""})
 
 
 def test_a_refund_is_granted_once_by_its_merchant(house):
