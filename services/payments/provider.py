@@ -116,6 +116,16 @@ class Channel:
         }
         return self._call("POST", "/v3/refund/domestic/refunds", body)
 
+    def knows_refund(self, out_refund_no: str) -> bool:
+        """Whether the channel ever took a refund of this number (查询退款). Raises ChannelRefusedError, Refusal UNAVAILABLE."""
+        try:
+            self._call("GET", f"/v3/refund/domestic/refunds/{out_refund_no}")
+        except ChannelRefusedError as error:
+            if error.code == "RESOURCE_NOT_EXISTS":
+                return False
+            raise
+        return True
+
     def pay_out(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Send money to a bank account; the same number is one payment: ``{state: PROCESSING | SUCCESS | FAILED, fail_reason}``."""
         body = {

@@ -145,7 +145,8 @@ def _done(store: Store, row: Document, told: Mapping[str, Any]) -> None:
 
 def _compared(store: Store, cst_day: str, batch: Batch) -> tuple[list[Found], int]:
     """The differences of a part, and how many agree."""
-    ours = {key: Movement(amount, cst_day, trade) for key, ((amount, trade), *_) in batch.of(OURS).items()}
+    sums = ((key, reconciling.netted(lines)) for key, lines in batch.of(OURS).items())
+    ours = {key: Movement(told[0], cst_day, told[1]) for key, told in sums if told is not None}
     theirs = {key: [Billed(*key, trade, amount) for amount, trade in found] for key, found in batch.of(THEIRS).items()}
     there = [key for key in theirs if key not in ours]
     trades, paid = rows.trades(store, [theirs[key][0].out_trade_no for key in there])

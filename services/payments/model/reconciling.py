@@ -17,8 +17,8 @@ from services.payments.model.plan import Document
 Row = dict[str, Any]
 Key = tuple[str, str]
 """(payment | refund, number)."""
-ITEMS: Final = {"collect": PAYMENT, "return": PAYMENT, "topup": PAYMENT, "refund": REFUND}
-"""Kinds of entries that are the other side of a row of the channel's bill."""
+ITEMS: Final = {"collect": PAYMENT, "return": PAYMENT, "topup": PAYMENT, "refund": REFUND, "redirect": REFUND}
+"""Kinds of entries that are the other side of a row of the channel's bill. A redirect takes its refund back: the bill has neither."""
 PREFIXES: Final = {PAYMENT: ("collect", "return", "topup"), REFUND: ("refund",)}
 POSTED: Final = "suspend"
 CLEARED: Final = "clear"
@@ -79,6 +79,12 @@ def movement_of(entry: Document) -> tuple[Key, int] | None:
         return None
     number = str(entry["_id"]).partition(":")[2]
     return (item, number), -sum(one["amount"] for one in entry["postings"] if one["account"] == ledger.CLEARING)
+
+
+def netted(lines: Sequence[tuple[int, str]]) -> tuple[int, str] | None:
+    """What entries of one key (amount, trade) come to; None where one takes the other back."""
+    total = sum(amount for amount, _ in lines)
+    return (total, lines[0][1]) if total else None
 
 
 def entry_ids(key: Key) -> list[str]:

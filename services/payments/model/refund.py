@@ -1,14 +1,21 @@
 """The way back: a refund's row from the moment the money is set aside until the channel says that the buyer has it.
 
-``pending → succeeded``; a refund that the channel calls ABNORMAL is asked for again with the same number until it succeeds.
+``pending → succeeded``; a refund that the channel calls ABNORMAL is asked for again with the same number until it succeeds. One that it
+refuses for good, because of its own limits or because the buyer's account there is gone, goes into the buyer's wallet (``redirected``).
 """
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from services.chassis.decisions import Change, Fact
+from services.payments.model import ledger
+from services.payments.model.ledger import Entry, Posting
 from services.payments.model.plan import Document, Refund
+
+FOR_GOOD: Final = frozenset({"INVALID_REQUEST", "USER_ACCOUNT_ABNORMAL"})
+"""Codes by which the channel refuses a refund whatever the time: its limits (申请退款), or the buyer's account there (用户账户异常)."""
+WALLET: Final = "wallet"
 
 
 def row(refund: Refund, now: datetime, wall_ms: int) -> tuple[dict[str, Any], tuple[Fact, ...]]:
@@ -36,6 +43,19 @@ def succeeded(document: Document, now: datetime) -> Change | None:
         unset=("next_at", "error"),
         facts=(_fact(document, now),),
     )
+
+
+def redirected(document: Document, why: str, now: datetime) -> tuple[Change, Entry] | None:
+    """The channel refused it for good (``why``): what had left for the channel goes into the buyer's wallet; None when it is over."""
+    if document["state"] == "succeeded":
+        return None
+    number, buyer_id, amount = str(document["_id"]), document["buyer_id"], document["amount"]
+    sides = (Posting(ledger.CLEARING, -amount), Posting(ledger.wallet(buyer_id), amount))
+    names = ("checkout_id", "order_id", "transaction_id", "case_id")
+    refs = (number, *(document[name] for name in names), f"wallet:{buyer_id}")
+    entry = Entry(f"redirect:{number}", "redirect", document["currency"], sides, refs, {"channel_refused": why})
+    told = {"state": "succeeded", "refunded_at": now, "paid_to": WALLET, "error": why}
+    return Change(set=told, unset=("next_at",), facts=(_fact(document, now),)), entry
 
 
 def waits(

@@ -7,7 +7,7 @@ from services.chassis import clock, commit
 from services.chassis.commit import Cause, Taken, Transaction
 from services.chassis.decisions import Decision
 from services.chassis.mongo import Document
-from services.payments.model import wallet
+from services.payments.model import refund, wallet
 from services.payments.model.payable import Success
 from services.payments.model.plan import Books, Plan
 from services.payments.store import Store
@@ -60,3 +60,22 @@ def _topped_up(store: Store, success: Success) -> Document:
     writing.update(store.wallets, {"_id": row["buyer_id"]}, {"$inc": {"balance": success.amount, "version": 1}})
     post(store, Plan(entries=(entry,)), Books(None), cause, writing)
     return {**row, **change.set}
+
+
+def redirect(store: Store, refund_id: str, why: str) -> None:
+    """Pay a refund that the channel refused for good into its buyer's wallet, once. Raises Refusal VERSION_CONFLICT."""
+    row: Document = store.refund(refund_id) or {}
+    opened(store, row["buyer_id"])
+    commit.settled(f"refund {refund_id}", lambda: _redirected(store, refund_id, why))
+
+
+def _redirected(store: Store, refund_id: str, why: str) -> None:
+    row: Document = store.refund(refund_id) or {}
+    told = refund.redirected(row, why, clock.business())
+    if told is None:
+        return
+    change, entry = told
+    cause = Cause(f"job:redirect:{refund_id}")
+    writing = Transaction(store.client).change(store.refunds, row, change, cause)
+    writing.update(store.wallets, {"_id": row["buyer_id"]}, {"$inc": {"balance": row["amount"], "version": 1}})
+    post(store, Plan(entries=(entry,)), Books(None), cause, writing)

@@ -8,7 +8,8 @@ import pytest
 from services.chassis import channel_signing, clock, ids
 from services.chassis.commit import Cause
 from services.chassis.errors import Refusal
-from services.payments import commands, queries
+from services.payments import commands, jobs, queries
+from services.payments.model.channel import ChannelRefusedError
 from services.payments.model.payable import Success, out_trade_no
 from services.payments.model.whose import Whose
 from services.payments.provider import Channel
@@ -272,6 +273,43 @@ def test_a_refund_that_the_channel_does_not_finish_at_once_ends(house, amount, s
     house.store.refunds.update_one({"_id": refund["_id"]}, {"$min": {"next_at": 1}})
     wait_until(lambda: house.send_refunds() or refunds(house, checkout_id)[0]["state"] == "succeeded", "the refund")
     assert len(house.outbox(*refunds(house, checkout_id))) == 1
+
+
+def test_a_refund_that_the_channel_refuses_for_good_is_in_the_buyers_wallet(house):
+    checkout_id = house.paid(700)
+    (order_id,) = house.order_ids(checkout_id)
+    paid = house.store.payable(checkout_id)["payments"][0]
+    for number in range(50):
+        told = {"_id": f"{order_id}-{number}", "out_trade_no": paid["out_trade_no"], "cause": "merchant", "amount": 1}
+        house.channel.refund({**told, "total": 700, "currency": "CNY"})
+    house.hear("jishi.orders.order.closed.v1", checkout_id, order_id=order_id, was_paid=True, amount=700)
+    row = house.store.refund(f"rf-{order_id}")
+    for _ in range(2):  # as after a crash between the two writes, or in a second copy of the process
+        jobs.post_refund(house.store, house.channel, row)
+    (refund,) = refunds(house, checkout_id)
+    assert (refund["state"], refund["paid_to"]) == ("succeeded", "wallet")
+    assert refund["error"].startswith("INVALID_REQUEST")
+    assert house.store.wallets.find_one({"_id": BUYER})["balance"] == 700
+    entry = house.store.entry(f"redirect:rf-{order_id}")
+    assert entry["terms"]["channel_refused"] == refund["error"]
+    assert len(house.outbox(refund)) == 1
+    house.check()
+
+
+def test_a_refund_that_the_channel_has_taken_is_never_paid_a_second_time(house, monkeypatch):
+    checkout_id = house.paid(700)
+    (order_id,) = house.order_ids(checkout_id)
+    house.hear("jishi.orders.order.closed.v1", checkout_id, order_id=order_id, was_paid=True, amount=700)
+    row = house.store.refund(f"rf-{order_id}")
+    house.channel.refund(row)
+
+    def refuse(_row):
+        raise ChannelRefusedError("INVALID_REQUEST", "no", 400)
+
+    monkeypatch.setattr(house.channel, "refund", refuse)
+    jobs.post_refund(house.store, house.channel, row)
+    assert "paid_to" not in house.store.refund(row["_id"])
+    assert house.store.wallets.find_one({"_id": BUYER}) is None
 
 
 def test_racing_tellers_collect_once(house):

@@ -128,3 +128,11 @@ def test_a_bill_that_is_cut_off_or_does_not_add_up_is_not_believed():
     for content in wrong:
         with pytest.raises(BrokenBillError):
             read(content)
+
+
+def test_a_refund_that_went_into_the_wallet_is_no_difference_of_the_channels_bill():
+    assert reconciling.netted([(-700, ""), (700, "")]) is None
+    assert reconciling.netted([(-700, "n0")]) == (-700, "n0")
+    sides = [{"account": ledger.CLEARING, "amount": -700}, {"account": "buyer:b:wallet", "amount": 700}]
+    there = {"_id": "redirect:rf-o1", "kind": "redirect", "postings": sides}
+    assert reconciling.movement_of(there) == ((REFUND, "rf-o1"), 700)
