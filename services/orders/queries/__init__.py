@@ -156,18 +156,19 @@ def as_placed(placed: Placed) -> View:
 
 
 def _checkout_view(found: Document, children: Sequence[Document], state: str) -> View:
-    sums = {name: sum(child[name] for child in children) for name in _SUMS}
+    sums = {name: sum(child[name] for child in _still_counted(children)) for name in _SUMS}
     shown = [{**child, "order_id": child["_id"]} for child in children]
     return {**found, **sums, "checkout_id": found["_id"], "state": state, "orders": shown}
 
 
 def _still_paid_for(children: Sequence[Document]) -> list[Document]:
-    """The orders that the next payment is for. Until one has come all of the checkout (what comes for a closed one goes back); then those that
-    still wait for theirs.
-    """
-    has_come = any(child["paid"] or child["rejected"] for child in children)
-    waiting = [child for child in children if child["state"] == State.AWAITING_PAYMENT]
-    return waiting if has_come and waiting else list(children)
+    """The orders that the next payment is for: those that still wait for theirs; of a checkout of which none does, all."""
+    return [child for child in children if child["state"] == State.AWAITING_PAYMENT] or list(children)
+
+
+def _still_counted(children: Sequence[Document]) -> list[Document]:
+    """The orders that the checkout's sums are of: not those that ended without being paid, unless all did."""
+    return [child for child in children if child["paid"] or child["state"] != State.CLOSED] or list(children)
 
 
 def payable(store: Store, actor: Actor, checkout_id: str) -> View:

@@ -88,7 +88,9 @@ def create_payment(
     told = orders.payable(asked["checkout_id"])
     try:
         payable.check_payable(told, buyer_id, clock.business())
-        return _opened(store, channel, cause, told, payable.attempt(number, asked["method"], told["amount"]))
+        return _opened(
+            store, channel, cause, told, payable.attempt(number, asked["method"], told["amount"], payable.named(told))
+        )
     except Refusal as refusal:
         known = store.by_trade_no(number) if refusal.reason in OVERTAKEN else None
         if known is None or commit.recognised(store.payables, known, cause) is None:

@@ -79,7 +79,9 @@ def _before(store: Store, cause: Cause, number: str) -> Attempted | None:
 
 def _written(store: Store, cause: Cause, told: Mapping[str, Any], number: str, till: str) -> Attempted:
     scanned_by = {"till": till} if till else {}
-    attempt = payable.placed(payable.attempt(number, "micropay", told["amount"]), {**_times(), **scanned_by})
+    attempt = payable.placed(
+        payable.attempt(number, "micropay", told["amount"], payable.named(told)), {**_times(), **scanned_by}
+    )
     known = store.payable(told["checkout_id"])
     return collecting.written(store, cause, told, attempt, known, next_at=attempt["poll_at"])
 

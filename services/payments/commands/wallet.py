@@ -32,7 +32,7 @@ def create(
     try:
         told = orders.payable(asked["checkout_id"])
         payable.check_payable(told, buyer_id, clock.business())
-        attempt = payable.attempt(number, "wallet", told["amount"])
+        attempt = payable.attempt(number, "wallet", told["amount"], payable.named(told))
         return commit.settled(f"checkout {told['checkout_id']}", lambda: _spent(store, cause, told, attempt))
     except Refusal:  # it may be this very command, sent twice at once, that has paid it or emptied the wallet
         known = _before(store, cause, number)

@@ -93,8 +93,11 @@ def first_due(told: Mapping[str, Any], terms: Terms) -> datetime:
     return pay_by - terms.last_query_before
 
 
-def attempt(number: str, method: str, amount: int) -> dict[str, Any]:
-    """One attempt to pay, not yet placed. ``number`` is its out_trade_no, derived from the command that asked for it."""
+def attempt(number: str, method: str, amount: int, orders: Sequence[str] = ()) -> dict[str, Any]:
+    """One attempt to pay, not yet placed. ``number`` is its out_trade_no, derived from the command that asked for it.
+
+    ``orders``: which orders it pays for, of the checkout's; empty: all that wait.
+    """
     if method not in METHODS:
         raise invalid("method", f"must be one of {', '.join(METHODS)}")
     return {
@@ -102,7 +105,13 @@ def attempt(number: str, method: str, amount: int) -> dict[str, Any]:
         "out_trade_no": number,
         "method": method,
         "amount": amount,
+        **({"orders": list(orders)} if orders else {}),
     }
+
+
+def named(told: Mapping[str, Any]) -> list[str]:
+    """The orders that one payment of a checkout pays for, as orders told it (``GetPayable``)."""
+    return [share["order_id"] for share in told["shares"]]
 
 
 def placed(attempt: Mapping[str, Any], at_channel: Mapping[str, str]) -> dict[str, Any]:
@@ -201,7 +210,7 @@ def collect(payable: Document, success: Success, now: datetime) -> Plan | Decisi
         asked = f"{one['amount']} {payable['currency']}"
         message = f"trade {success.out_trade_no} was paid with {success.amount} {success.currency}, not {asked}"
         raise Refusal("CONDITION_UNMET", message)
-    fits = one["state"] != REVERSING and one["amount"] == due(payable)
+    fits = one["state"] != REVERSING and one["amount"] == due(payable, one)
     if payable["state"] == "open" and now <= payable["pay_by"] and fits:
         return _take(payable, index, success, now)
     return _return(payable, index, success, now)
@@ -212,19 +221,27 @@ def is_collected(share: Mapping[str, Any]) -> bool:
     return share["state"] not in (UNPAID, "closed")
 
 
-def _owed(payable: Document) -> list[int]:
-    """Which shares one payment would pay now. Of what was never collected also those whose order was closed: what comes for them goes back."""
+def _owed(payable: Document, one: Mapping[str, Any] | None = None) -> list[int]:
+    """Which shares one payment (the attempt ``one``: of the orders it names) would pay now.
+
+    Of what was never collected also those whose order was closed since: what comes for them goes back.
+    """
     states = (UNPAID,) if "paid_by" in payable else (UNPAID, "closed")
-    return [index for index, share in enumerate(payable["shares"]) if share["state"] in states]
+    wanted = one.get("orders") if one is not None else None
+    return [
+        index
+        for index, share in enumerate(payable["shares"])
+        if share["state"] in states and (wanted is None or share["order_id"] in wanted)
+    ]
 
 
-def due(payable: Document) -> int:
-    """Minor units that one payment would have to bring now."""
-    return sum(payable["shares"][index]["amount"] for index in _owed(payable))
+def due(payable: Document, one: Mapping[str, Any] | None = None) -> int:
+    """Minor units that one payment (the attempt ``one``) would have to bring now."""
+    return sum(payable["shares"][index]["amount"] for index in _owed(payable, one))
 
 
 def _take(payable: Document, index: int, success: Success, now: datetime) -> Plan:
-    one, checkout, owed = payable["payments"][index], str(payable["_id"]), _owed(payable)
+    one, checkout, owed = payable["payments"][index], str(payable["_id"]), _owed(payable, payable["payments"][index])
     after = list(payable["shares"])
     for number in owed:
         after[number] = {**after[number], "escrow": after[number]["amount"], "state": "escrow"}
@@ -287,7 +304,7 @@ def _return(payable: Document, index: int, success: Success, now: datetime) -> P
         ),
         entries=(
             Entry(f"return:{number}", "return", success.currency, came, refs),
-            Entry(f"refund:{refund.id}", "refund", success.currency, goes, refs),
+            Entry(f"refund:{refund.id}", "refund", success.currency, goes, refs, {"cause": refund.cause}),
         ),
         refunds=(refund,),
     )
@@ -296,7 +313,7 @@ def _return(payable: Document, index: int, success: Success, now: datetime) -> P
 def _why_back(payable: Document, one: Mapping[str, Any]) -> str:
     if payable["state"] == "paid":
         return "paid_twice"
-    return "late" if one["amount"] == due(payable) else "repriced"
+    return "late" if one["amount"] == due(payable, one) else "repriced"
 
 
 def _marked(payable: Document, index: int, state: str, success: Success, now: datetime) -> dict[str, Any]:
@@ -333,7 +350,9 @@ def given_up(payable: Document) -> dict[str, Any]:
 def void(payable: Document) -> Sequence[str]:
     """Numbers of those among them that ask for another sum than the payable does now: their money would go back."""
     return [
-        one["out_trade_no"] for one in payable["payments"] if one["state"] == WAITING and one["amount"] != due(payable)
+        one["out_trade_no"]
+        for one in payable["payments"]
+        if one["state"] == WAITING and one["amount"] != due(payable, one)
     ]
 
 

@@ -54,14 +54,12 @@ def caught_up(payable: Document, told: Mapping[str, Any]) -> dict[str, Any]:
     """
     fields: dict[str, Any] = {}
     amount = payable["amount"]
-    if "paid_by" in payable:  # open again: orders tells all that can still be paid
-        named = {share["order_id"] for share in told["shares"]}
-        gone = [
-            n
-            for n, share in enumerate(payable["shares"])
-            if share["state"] == UNPAID and share["order_id"] not in named
-        ]
-        fields |= {f"shares.{index}.state": "closed" for index in gone}
+    # Orders tells all that can still be paid; the others were closed, also where their event is still on its way here.
+    told_of = {share["order_id"] for share in told["shares"]}
+    gone = [
+        n for n, share in enumerate(payable["shares"]) if share["state"] == UNPAID and share["order_id"] not in told_of
+    ]
+    fields |= {f"shares.{index}.state": "closed" for index in gone}
     for share in told["shares"]:
         index = place_of(payable, share["order_id"])
         known = payable["shares"][index].get("revision", 0) if index is not None else 0

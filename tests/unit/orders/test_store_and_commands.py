@@ -225,6 +225,18 @@ def test_of_two_shops_the_closed_one_rejects_its_share_only(house):
     assert (shown["refund_state"], shown["refunded"]) == ("refunded", second["amount"])
 
 
+def test_of_two_shops_the_closed_one_is_neither_asked_for_nor_counted(house):
+    placed = house.place(catalog=two_shops())
+    first, second = placed.checkout["shares"]
+    commands.cancel(house.store, Cause("cmd:c"), BUYER, second["order_id"], "")
+    told = queries.payable(house.store, BUYER, placed.checkout["_id"])
+    assert ([share["order_id"] for share in told["shares"]], told["amount"]) == ([first["order_id"]], first["amount"])
+    shown = queries.checkout(house.store, BUYER, placed.checkout["_id"])
+    assert (shown["amount"], len(shown["orders"])) == (first["amount"], 2)
+    commands.cancel(house.store, Cause("cmd:d"), BUYER, first["order_id"], "")
+    assert queries.checkout(house.store, BUYER, placed.checkout["_id"])["amount"] == first["amount"] + second["amount"]
+
+
 def test_a_refund_that_comes_before_its_payment_waits_for_it(house):
     placed = house.place()
     (share,) = placed.checkout["shares"]

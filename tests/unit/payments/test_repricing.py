@@ -186,3 +186,29 @@ def test_nothing_is_opened_until_the_rejection_is_known_and_then_what_orders_nam
     assert reprice(world, told(850, 2)).payable is not None
     pay_anew(world, 850)
     assert states(world) == ("paid", ["escrow", "closed"])
+
+
+def test_a_cancelled_order_is_not_charged_and_its_share_stays_closed():
+    world = World.opened(1000, 500)
+    told_now = checkout(1000)
+    more = payable.attempt("n1", "native", 1000, payable.named(told_now))
+    added = payable.add_attempt(world.payable, payable.placed(more, {"code_url": "c"}), 5, NOW)
+    follows = repricing.caught_up(world.payable, told_now)
+    world.payable = changed(changed(world.payable, added), payable.Change(set=follows))
+    assert states(world) == ("open", ["unpaid", "closed"])
+    assert payable.void(world.payable) == [], "who pays all of it gets the cancelled order's share back"
+    plan = collect(world, Success("n1", "t1", 1000, "CNY"))
+    assert [fact.data["amount"] for fact in plan.payable.facts] == [1000]
+    assert (states(world), plan.refunds) == (("paid", ["escrow", "closed"]), ())
+    world.check()
+
+
+def test_a_payment_opened_before_an_order_was_cancelled_is_taken_as_it_was_asked_for():
+    world = World.opened(1000, 500)
+    hear(world, escrow.order_closed, {"order_id": "o1", "was_paid": False})
+    assert collect(world, Success("n0", "t0", 1500, "CNY")).refunds == ()
+    rejected_share = hear(
+        world, escrow.payment_rejected, {"order_id": "o1", "payment_id": "pay_n0", "reason": "closed"}
+    )
+    assert [(refund.cause, refund.amount) for refund in rejected_share.refunds] == [("rejected", 500)]
+    world.check()
