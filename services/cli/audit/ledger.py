@@ -1,7 +1,7 @@
 """Money: the journal against itself, against every stored balance, and against payments, refunds and orders."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from services.chassis import money
@@ -220,20 +220,32 @@ def escrow(world: World) -> Iterator[Finding]:
 
 
 def commissions(world: World) -> Iterator[Finding]:
-    """Every settlement: the platform's fee is the rate frozen at the sale, of the goods' part of what was settled."""
-    fields = ("goods_amount", "amount", "commission_bp")
+    """Every settlement: the platform's fee is the rate frozen at the sale, of the goods that were not refunded out of escrow before."""
+    fields = ("lines.amount", "amount", "commission_bp")
     settled = (entry for entry in scan(world.database("payments"), "entries") if entry["kind"] == "settle")
     for batch in batches(settled):
-        orders = by_id(world.database("orders"), "orders", [entry["_id"].partition(":")[2] for entry in batch], fields)
+        ids = [entry["_id"].partition(":")[2] for entry in batch]
+        orders, back = by_id(world.database("orders"), "orders", ids, fields), _back_from_escrow(world, ids)
         for entry in batch:
             order = orders.get(entry["_id"].partition(":")[2])
             if order is None:
                 yield Wrong(entry["_id"], "an order", None)
                 continue
-            goods = min(order["goods_amount"], order["amount"])
-            left = -_moved(entry, ledger.escrow(order["_id"]))
-            owed = money.share(left * goods // order["amount"], order["commission_bp"])
+            goods = min(sum(line["amount"] for line in order["lines"]), order["amount"])
+            owed = money.share(max(0, goods - back[order["_id"]]), order["commission_bp"])
             yield compared(f"order {order['_id']} (fee)", owed, _moved(entry, ledger.FEE))
+
+
+def _back_from_escrow(world: World, order_ids: Sequence[str]) -> Mapping[str, int]:
+    """What the refunds of these orders say that they took from escrow."""
+    found = dict.fromkeys(order_ids, 0)
+    rows = scan(
+        world.database("payments"), "refunds", ("order_id", "sources", "cause"), {"order_id": {"$in": list(order_ids)}}
+    )
+    for row in rows:
+        if row["cause"] != "rejected":  # money that the order did not take; what it took came with another payment
+            found[row["order_id"]] += sum(one["amount"] for one in row["sources"] if one["account"] == "escrow")
+    return found
 
 
 # ------------------------------------------------------------------------------------------------------------- refunds, holds

@@ -8,13 +8,13 @@ from services.chassis import clock, commit, ids, policy
 from services.chassis.commit import Cause, Outcome, Shortfall, Taken, Transaction
 from services.chassis.errors import Refusal, not_found
 from services.chassis.mongo import Document
-from services.payments.model import deposits
+from services.payments.model import deposits, granting
 from services.payments.model.plan import Books
 from services.payments.store import Store
 from services.payments.store.posting import fold, post
 
 _DRAWN = ("hold", "release", "refund")
-"""Kinds of entries that a case makes."""
+"""Kinds of entries that a case makes; a refund that the merchant grants by itself is none of a case's."""
 
 
 def set_terms(store: Store, cause: Cause, asked: Mapping[str, Any]) -> Outcome:
@@ -69,7 +69,8 @@ def _is_quiet(store: Store, shop_id: str) -> None:
     """Whether no case has touched the shop's money lately. Raises Refusal WRONG_STATE."""
     now = clock.business()
     span = policy.load("payments").span("deposit_release_after", now)
-    query = {"refs": shop_id, "posted_at": {"$gt": now - span, "$lte": now}, "kind": {"$in": _DRAWN}}
+    query: Document = {"refs": shop_id, "posted_at": {"$gt": now - span, "$lte": now}, "kind": {"$in": _DRAWN}}
+    query["terms.cause"] = {"$ne": granting.CAUSE}
     last = store.entries.find_one(query, {"posted_at": 1})
     if last is not None:
         told = f"a case moved the shop's money within the last {span.days} days; ask again after that"

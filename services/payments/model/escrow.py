@@ -127,7 +127,7 @@ def _give_back(books: Books, order_id: str, cause: str) -> Plan | Decision:
     repaid = (Posting(ledger.INDEMNITY, left - back),) if left > back else ()
     if back == 0:
         refs = (str(payable["_id"]), order_id)
-        entry = Entry(f"repay:{order_id}", "repay", payable["currency"], (out, *repaid), refs)
+        entry = Entry(f"repay:{order_id}", "repay", payable["currency"], (out, *repaid), refs, {"cause": cause})
         return Plan(payable=change, entries=(entry,))
     refund = refund_of(payable, index, f"rf-{order_id}", back, cause, sources=(Source("escrow", back),))
     entry = refund_entry(refund, (out, Posting(ledger.CLEARING, back), *repaid))
@@ -178,15 +178,15 @@ def refund_of(
 def refund_entry(refund: Refund, postings: tuple[Posting, ...]) -> Entry:
     """The one entry of a refund."""
     refs = (refund.checkout_id, refund.order_id, refund.transaction_id, refund.id, refund.case_id)
-    return Entry(f"refund:{refund.id}", "refund", refund.currency, postings, refs)
+    return Entry(f"refund:{refund.id}", "refund", refund.currency, postings, refs, {"cause": refund.cause})
 
 
 def order_completed(books: Books, data: Mapping[str, Any]) -> Plan | Decision:
     """``orders.order.completed``: what is left in escrow goes to the shop, less the commission frozen at sale.
 
     With an open case the shop's part goes into its hold; where the shop settles later (``data``: ``settlement_days``) it is pending
-    until then; of an order that is marked for sharing (分账) a part is frozen. The commission is of the goods' price, not of freight,
-    and of what is settled: a refund before settlement gives its part of it back.
+    until then; of an order that is marked for sharing (分账) a part is frozen. The commission is of the goods that
+    are left: none of freight, and none of what was refunded before, which is goods first and freight when no goods are left.
     """
     order_id = data["order_id"]
     found = _collected(books, order_id)
@@ -198,7 +198,8 @@ def order_completed(books: Books, data: Mapping[str, Any]) -> Plan | Decision:
         return DONE if share["state"] == "settled" else STALE  # stale: all of it went back to the buyer
     left, shop_id = share["escrow"], share["shop_id"]
     goods = min(data.get("goods_amount", share["amount"]), share["amount"])
-    commission = money.share(left * goods // share["amount"], data["commission_bp"]) if left else 0
+    goods_left = max(0, goods - (share["amount"] - left))
+    commission = money.share(goods_left, data["commission_bp"])
     case_id = open_case(payable, order_id)
     net = left - commission
     frozen = 0 if case_id else sharing.kept(share, net)

@@ -20,6 +20,10 @@ FRIEND = "shop_b"
 TOP_UP = timedelta(days=3)
 
 
+CITING = frozenset({"settle", "withdraw", "refund", "repay", "redirect"})
+"""Kinds of entries that bring the rule they were computed by, or what caused them; others cite a rule where they are posted."""
+
+
 class MovedError(Exception):
     """A guard was unmet: somebody was faster."""
 
@@ -206,6 +210,7 @@ class World:
             self._check_shop(shop, told)
         assert told.get(ledger.pending(SHOP), 0) == sum(settling.left(row) for row in self.of(settling.ROWS))
         assert told.get(ledger.SUSPENSE, 0) == 0
+        assert all(entry["terms"] for entry in self.entries.values() if entry["kind"] in CITING)
         assert -told.get(ledger.CLEARING, 0) == self.collected() + self.topped_up() - self.returned()
 
     def _check_shop(self, shop: str, told: Mapping[str, int]) -> None:

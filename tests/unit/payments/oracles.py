@@ -31,10 +31,11 @@ def share_of(books: Books, order: str) -> dict[str, Any]:
 
 
 def settled(_world: World, books: Books, told: Mapping[str, Any], plan: Plan) -> None:
-    """Escrow → commission, rounded half up, of the goods' part; the rest to hold, pending or available, a part of it frozen."""
+    """Escrow → commission, rounded half up, of the goods that are left; the rest to hold, pending or available, a part of it frozen."""
     order, share = told["order_id"], share_of(books, told["order_id"])
     left, goods = share["escrow"], min(told["goods_amount"], share["amount"])
-    fee = int((Decimal(left * goods // share["amount"] * told["commission_bp"]) / 10_000).quantize(0, ROUND_HALF_UP))
+    of_goods = max(goods - (share["amount"] - left), 0)
+    fee = int((Decimal(of_goods * told["commission_bp"]) / 10_000).quantize(0, ROUND_HALF_UP))
     cases = [
         name for name, case in books.payable["cases"].items() if case["order_id"] == order and case["state"] != "closed"
     ]

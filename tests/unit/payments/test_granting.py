@@ -69,3 +69,13 @@ def test_what_comes_before_the_money_or_the_shop_waits(world):
     assert granting.granted(Books(world.payable), {**data, "order_id": "o9"}) is EARLY
     settle(world)
     assert granting.granted(Books(world.payable), data) is EARLY
+
+
+@pytest.mark.parametrize(("refunded", "fee"), [(0, 18), (400, 10), (900, 0), (950, 0)])
+def test_no_commission_is_of_freight_or_of_goods_that_went_back(world, refunded, fee):
+    if refunded:
+        grant(world, refunded)
+    books = world.books()
+    data = {"order_id": "o0", "commission_bp": 200, "commission_policy": "p", "goods_amount": 900}
+    world.write(escrow.order_completed(books, data), books)
+    assert world.balances().get("platform:fee", 0) == fee
