@@ -87,9 +87,8 @@ def restocks(traffic: Traffic, name: str) -> None:
     merchant, shop = traffic._shops()[0]
     merchant = Client(merchant.api, name, traffic.journal)
     sku = next(sku for sku, (_, _, label, _) in traffic.goods.items() if label == "tea")
-    merchant.post(f"/v1/shops/{shop.shop_id}/deposits", {"amount": 700})
-    with traffic._lock:
-        traffic.deposits[shop.shop_id] += 700
+    asked = merchant.post(f"/v1/shops/{shop.shop_id}/deposits", {"amount": 700})
+    traffic.pay_in(merchant.api, shop.shop_id, asked, 700)
     for number, delta in enumerate((5, -5)):
         item = {"sku_id": sku, "delta": delta, "request_id": f"{name}-{number}"}
         done = merchant.post("/v1/products:bulkUpdateStock", {"items": [item]})

@@ -248,7 +248,11 @@ class EveryWrite:
 
     def orders(self) -> None:
         """One cancelled, one that goes all the way; a deposit."""
-        self.merchant.post(f"/v1/shops/{self.shop.shop_id}/deposits", {"amount": 5_000})
+        path = f"/v1/shops/{self.shop.shop_id}"
+        deposit = self.merchant.post(f"{path}/deposits", {"amount": 5_000})
+        paying = {"outcome": "success", "notify": {"copies": 1}}
+        patiently(self.api, "POST", f"{deposit['cashier_url']}/pay", body=paying)
+        self.merchant.until(f"{path}/balance", lambda told: told["balance"]["deposit"] == 5_000, "the deposit")
         checkout = self.placed()
         asked = {"checkout_id": checkout["checkout_id"], "method": "native"}
         given_up = self.buyer.post("/v1/payments", asked)["payment"]

@@ -41,7 +41,7 @@ def test_rabbitmq_killed_and_restarted(round_of, stack, broker, seed):
             deposit = traffic.line.as_caller(shop.token)
             answer = deposit.ask("POST", f"/v1/shops/{shop.shop_id}/deposits", {"amount": 1}, key="dark", retry=False)
             assert answer.fine, answer
-            traffic.deposits[shop.shop_id] += 1
+            traffic.pay_in(deposit, shop.shop_id, answer.body, 1)
             traffic.busy(told + 1)
         finally:
             broker.start()

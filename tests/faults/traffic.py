@@ -133,6 +133,13 @@ class Traffic:
         body = {"outcome": "success", "notify": {"copies": copies}}
         patiently(buyer.api.as_caller(""), "POST", f"{payment['cashier_url']}/pay", body=body)
 
+    def pay_in(self, merchant: Api, shop_id: str, asked: Mapping[str, Any], amount: int) -> None:
+        """Pay at the cashier what a shop opened for its deposit."""
+        body = {"outcome": "success", "notify": {"copies": 2}}
+        patiently(merchant.as_caller(""), "POST", f"{asked['cashier_url']}/pay", body=body)
+        with self._lock:
+            self.deposits[shop_id] += amount
+
     def bought(self, buyer: Client, *labels: str) -> dict[str, Any]:
         """Placed, paid, and told so."""
         checkout = self.place(buyer, *labels)

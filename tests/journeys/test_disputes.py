@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import httpx
 import pytest
 
 from services.cli import world
@@ -85,7 +86,9 @@ def test_before_settlement_the_platform_rules_and_escrow_pays(shop, buyer, arbit
 
 
 def test_after_settlement_the_hold_and_the_deposit_pay(shop, buyer, arbitrator, bought):
-    shop.api.post(f"/v1/shops/{shop.shop_id}/deposits", {"amount": 100_000})
+    asked = shop.api.post(f"/v1/shops/{shop.shop_id}/deposits", {"amount": 100_000})
+    assert httpx.post(asked["cashier_url"] + "/pay", json={"payer": "me"}).status_code == 200
+    wait_until(lambda: balance(shop.api, shop.shop_id)["deposit"] == 100_000, "the deposit")
     order_id = bought(15_000)
     buyer.api.post(f"/v1/orders/{order_id}:confirm")
     wait_until(lambda: balance(shop.api, shop.shop_id)["available"] > 0, "the settlement")

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+import httpx
 from typer.testing import CliRunner
 
 from services.cli.clocks import advance
@@ -68,7 +69,9 @@ def test_the_session_of_the_money_guide_goes_as_it_says(stack, admin, buyer, sho
     assert shop.api.ask("POST", f"{path}/money-terms", {"settlement_days": 0, "reason": "x"}).status == 403
     terms = admin.post(f"{path}/money-terms", {"settlement_days": 1, "deposit_required": 500, "reason": "风控"})
     assert (terms["settlement_days"], terms["deposit_required"]) == (1, 500)
-    shop.api.post(f"{path}/deposits", {"amount": 600})
+    asked = shop.api.post(f"{path}/deposits", {"amount": 600})
+    assert shop.api.get(f"{path}/deposit")["deposit"] == 0, "a word is no money"
+    assert httpx.post(asked["cashier_url"] + "/pay", json={"payer": "me"}).status_code == 200
     wait_until(lambda: shop.api.get(f"{path}/deposit")["shortfall"] == 0, "the deposit to be there")
     assert shop.api.post(f"{path}/deposit:release", {"amount": 100})["deposit"] == 500
     (order,) = bought(buyer, lamp)

@@ -1,5 +1,6 @@
 """Money through HTTP, with the real channel: paid once however it is told, settled, held, ruled on, given back."""
 
+import httpx
 import pytest
 
 from services.cli.clocks import advance
@@ -160,6 +161,9 @@ def test_a_deposit_is_paid_in_once_and_pays_what_a_hold_lacks(arbitrator, buyer,
     assert (first.status, again.body["deposit_id"], again.replayed) == (201, first.body["deposit_id"], True)
     assert shop.api.ask("POST", path, {"amount": 5001}, key="deposit").status == 422
     assert shop.api.ask("POST", path, {"amount": 0}).body["errors"][0]["field"] == "amount"
+    assert balance(shop.api, shop.shop_id)["deposit"] == 0, "a word is no money"
+    assert httpx.post(first.body["cashier_url"] + "/pay", json={"payer": "me"}).status_code == 200
+    wait_until(lambda: balance(shop.api, shop.shop_id)["deposit"] == 5000, "the deposit")
     order_id = completed(buyer, shop, lamp)
     earned = balance(shop.api, shop.shop_id)["available"]
     case_id = buyer.api.post("/v1/disputes", {"order_id": order_id, "amount": 10_000, **CLAIM})["case"]["case_id"]

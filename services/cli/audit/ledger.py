@@ -22,8 +22,17 @@ STORED: Final = ("order:", "shop:", "redpack:", "buyer:", "share:")
 CLEARING: Final = (ledger.CLEARING, ledger.BANK)
 """What the channel and the bank hold for the house; see ``clearing``."""
 WAYS: Final = {
-    ledger.CLEARING: {"collect": -1, "return": -1, "topup": -1, "refund": 1, "redirect": -1, "suspend": 0, "clear": 0},
-    ledger.BANK: {"deposit": -1, "payout": 1},
+    ledger.CLEARING: {
+        "collect": -1,
+        "return": -1,
+        "topup": -1,
+        "deposit": -1,
+        "refund": 1,
+        "redirect": -1,
+        "suspend": 0,
+        "clear": 0,
+    },
+    ledger.BANK: {"payout": 1},
 }
 """Which kinds of entries move a clearing account, and which way: −1 money came there, 1 it went from there, 0 both."""
 

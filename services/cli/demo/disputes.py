@@ -24,7 +24,12 @@ def tell(story: Story) -> None:
     """A shop of its own, so that every fen of its balance is explained."""
     merchant = story.new_shop("讲理杂货")
     shop = story.api.as_caller(merchant.token)
-    shop.post(f"/v1/shops/{merchant.shop_id}/deposits", {"amount": DEPOSIT})
+    trade.pay(shop, shop.post(f"/v1/shops/{merchant.shop_id}/deposits", {"amount": DEPOSIT}))
+    story.until(
+        lambda: shop.get(f"/v1/shops/{merchant.shop_id}/deposit"),
+        lambda found: found["deposit"] == DEPOSIT,
+        "the deposit to be paid in",
+    )
     goods = Goods(shop, "story-lamp", PRICE, 50)
     buyer = story.new_buyer("小莉")
     before_settlement(story, merchant, shop, buyer, goods)

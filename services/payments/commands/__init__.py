@@ -4,7 +4,7 @@ from typing import Final
 
 from services.payments.commands import wallet
 from services.payments.commands.collecting import NOTIFICATIONS, Attempted, create_payment, query_payment, receive
-from services.payments.commands.deposits import pay_deposit
+from services.payments.commands.deposits import move_deposit, open_deposit
 from services.payments.commands.micropay import create as scan
 
 CREATE: Final = {"wallet": wallet.create}
@@ -18,7 +18,8 @@ __all__ = [
     "NOTIFICATIONS",
     "Attempted",
     "create_payment",
-    "pay_deposit",
+    "move_deposit",
+    "open_deposit",
     "query_payment",
     "receive",
     "scan",

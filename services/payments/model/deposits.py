@@ -13,8 +13,11 @@ from services.chassis.decisions import DONE, Change, Decision
 from services.chassis.errors import Refusal, invalid
 from services.payments.model import ledger, purse
 from services.payments.model.ledger import Entry, Posting
-from services.payments.model.plan import Document, Plan
+from services.payments.model.payable import Success
+from services.payments.model.plan import Credit, Document, Plan
 
+PAID_IN: Final = "d_"
+"""The beginning of the number, at the channel, of a payment into a deposit."""
 LONGEST: Final = 30
 """Days of T+n."""
 REASON: Final = 500
@@ -33,6 +36,43 @@ def watched(shop: Document, change: Change, now: datetime, top_up: timedelta) ->
         kept = {name: value for name, value in change.set.items() if name not in _DEADLINE}
         return replace(change, set=kept, unset=(*change.unset, *_DEADLINE), due=None)
     return change
+
+
+def payment(number: str, shop: Document, amount: int) -> dict[str, Any]:
+    """A payment of a shop into its deposit, not yet placed at the channel. ``amount`` in minor units."""
+    told = {"_id": number, "shop_id": str(shop["_id"]), "amount": amount, "currency": shop["currency"]}
+    return {**told, "method": "native", "state": "open"}
+
+
+def paid_in(row: Document, success: Success, now: datetime) -> tuple[Change, Plan] | Decision:
+    """The channel told that a payment into a deposit was paid: only that credits it. DONE when that is known.
+
+    Raises Refusal CONDITION_UNMET: another amount than was asked for.
+    """
+    if row["state"] == "paid":
+        return DONE
+    if (success.amount, success.currency) != (row["amount"], row["currency"]):
+        message = f"deposit {row['_id']} was paid with {success.amount} {success.currency}, not {row['amount']}"
+        raise Refusal("CONDITION_UNMET", message)
+    shop_id, number = row["shop_id"], f"deposit:{success.transaction_id}"
+    sides = (Posting(ledger.CLEARING, -success.amount), Posting(ledger.deposit(shop_id), success.amount))
+    entry = Entry(number, "deposit", row["currency"], sides, (str(row["_id"]), success.transaction_id, shop_id))
+    told = {"state": "paid", "transaction_id": success.transaction_id, "paid_at": now}
+    credit = Credit(number, shop_id, "deposit", success.amount)
+    return Change(set=told, unset=("next_at",)), Plan(entries=(entry,), credits=(credit,))
+
+
+def moved_in(shop: Document, waiting: Sequence[Document], amount: int, number: str) -> Plan:
+    """What the shop puts into its deposit out of its available. Raises Refusal INSUFFICIENT_FUNDS."""
+    before, shop_id = purse.purse_of(shop).credited(waiting), str(shop["_id"])
+    free = before.netted()[0].available
+    if amount > free:
+        message = f"{free} fen are available; pay the deposit at the channel instead"
+        raise Refusal("INSUFFICIENT_FUNDS", message, info={"available": str(free)})
+    after = replace(before, available=before.available - amount, deposit=before.deposit + amount)
+    sides = (Posting(ledger.available(shop_id), -amount), Posting(ledger.deposit(shop_id), amount))
+    entry = Entry(number, "deposit", shop["currency"], sides, (shop_id,), {"rule": "asked_for@shop"})
+    return purse.written(shop, after, waiting, Plan(entries=(entry,)), shop["currency"])
 
 
 def terms_set(shop: Document, asked: Mapping[str, Any], most: int, now: datetime, top_up: timedelta) -> Change:

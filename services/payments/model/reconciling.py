@@ -17,9 +17,16 @@ from services.payments.model.plan import Document
 Row = dict[str, Any]
 Key = tuple[str, str]
 """(payment | refund, number)."""
-ITEMS: Final = {"collect": PAYMENT, "return": PAYMENT, "topup": PAYMENT, "refund": REFUND, "redirect": REFUND}
+ITEMS: Final = {
+    "collect": PAYMENT,
+    "return": PAYMENT,
+    "topup": PAYMENT,
+    "deposit": PAYMENT,
+    "refund": REFUND,
+    "redirect": REFUND,
+}
 """Kinds of entries that are the other side of a row of the channel's bill. A redirect takes its refund back: the bill has neither."""
-PREFIXES: Final = {PAYMENT: ("collect", "return", "topup"), REFUND: ("refund",)}
+PREFIXES: Final = {PAYMENT: ("collect", "return", "topup", "deposit"), REFUND: ("refund",)}
 POSTED: Final = "suspend"
 CLEARED: Final = "clear"
 

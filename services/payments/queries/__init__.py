@@ -117,11 +117,6 @@ def balance_view(shop: Document, purse: Purse) -> dict[str, Any]:
     }
 
 
-def balance_told(shop: Document) -> dict[str, Any]:
-    """The balances that a command remembered, as the API shows them."""
-    return balance_view(shop, purse_of(shop))
-
-
 def trial_balance(store: Store, at: datetime | None = None) -> tuple[list[dict[str, Any]], bool]:
     """Debits and credits by kind of account and currency beside what the documents hold, and whether all agrees.
 

@@ -111,12 +111,17 @@ class PaymentsService(
         return pb.GetBalanceResponse(balance=self._balance(request.shop_id))
 
     def PayDeposit(self, call: rpc.Call, request: pb.PayDepositRequest) -> pb.PayDepositResponse:
-        """The merchant tops its deposit up."""
-        entry, replayed = commands.pay_deposit(self._store, call.cause, request.shop_id, request.amount)
+        """The merchant tops its deposit up: at the channel, or out of what it has available."""
+        if request.from_available:
+            row, replayed = commands.move_deposit(self._store, call.cause, request.shop_id, request.amount)
+        else:
+            row, replayed = commands.open_deposit(
+                self._store, self._channel, call.cause, request.shop_id, request.amount
+            )
         if replayed:
             call.mark_replayed()
-        balance = codec.from_plain(pb.Balance, queries.balance_told(entry["shop"]))
-        return pb.PayDepositResponse(deposit_id=entry["_id"], amount=request.amount, balance=balance)
+        where = {name: row[name] for name in ("code_url", "cashier_url") if name in row}
+        return pb.PayDepositResponse(deposit_id=row["_id"], amount=row["amount"], **where)
 
     def ListEntries(self, _call: rpc.Call, request: pb.ListEntriesRequest) -> pb.ListEntriesResponse:
         """A page of the journal."""

@@ -7,7 +7,7 @@ from services.chassis import clock, commit
 from services.chassis.commit import Cause, Taken, Transaction
 from services.chassis.decisions import Decision
 from services.chassis.mongo import Document
-from services.payments.model import refund, wallet
+from services.payments.model import deposits, refund, wallet
 from services.payments.model.payable import Success
 from services.payments.model.plan import Books, Plan
 from services.payments.store import Store
@@ -36,10 +36,14 @@ def debited(store: Store, writing: Transaction, buyer_id: str, amount: int) -> T
 
 
 def heard(store: Store, success: Success) -> Document | None:
-    """Take a success the channel told of, of a payment or of a top-up; what it belongs to, None for an unknown trade.
+    """Take a success the channel told of, of a payment, of a top-up or of a shop's deposit; what it belongs to, None for an unknown trade.
 
     Raises Refusal CONDITION_UNMET (another amount), VERSION_CONFLICT.
     """
+    if success.out_trade_no.startswith(deposits.PAID_IN):
+        if store.topups.find_one({"_id": success.out_trade_no}, {"_id": 1}) is None:
+            return None
+        return commit.settled(f"deposit {success.out_trade_no}", lambda: _paid_in(store, success))
     if not success.out_trade_no.startswith(wallet.TOPPED_UP):
         return collected(store, success)
     row = store.topups.find_one({"_id": success.out_trade_no})
@@ -47,6 +51,17 @@ def heard(store: Store, success: Success) -> Document | None:
         return None
     opened(store, row["buyer_id"])
     return commit.settled(f"top-up {row['_id']}", lambda: _topped_up(store, success))
+
+
+def _paid_in(store: Store, success: Success) -> Document:
+    row: dict[str, Any] = store.topups.find_one({"_id": success.out_trade_no}) or {}
+    told = deposits.paid_in(row, success, clock.business())
+    if isinstance(told, Decision):
+        return row
+    change, plan = told
+    cause = Cause(f"chn:{success.transaction_id}")
+    post(store, plan, Books(None), cause, Transaction(store.client).change(store.topups, row, change, cause))
+    return {**row, **change.set}
 
 
 def _topped_up(store: Store, success: Success) -> Document:

@@ -47,6 +47,7 @@ from services.payments.jobs.withdrawals import send_withdrawal
 from services.payments.model.payable import Success
 from services.payments.store import Store as PaymentsStore
 from services.payments.store.posting import collected
+from tests.backends.deposits import paid_in
 
 ADDRESS = {
     "receiver_name": "王芳",
@@ -239,7 +240,7 @@ class House:
         redeem(self.orders, Codes(self.settings, "orders", "JV1"), self.cause(), merchant, code, "")
 
     def deposit(self, shop_id: str, amount: int) -> None:
-        payments.pay_deposit(self.payments, self.cause(), shop_id, amount)
+        paid_in(self.payments, shop_id, amount)
 
     def to_the_bank(self, shop_id: str, amount: int, answer: str) -> None:
         """The shop withdraws, and the bank answers SUCCESS or FAILED."""

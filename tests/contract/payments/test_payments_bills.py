@@ -4,16 +4,16 @@ import pytest
 
 from services.chassis import clock
 from services.chassis.calendar import day
-from services.chassis.commit import Cause
 from services.chassis.errors import Refusal
 from services.chassis.jobs import Jobs
 from services.chassis.presence import Presence
-from services.payments import commands, queries
+from services.payments import queries
 from services.payments.jobs import JOBS
 from services.payments.jobs.sealing import seal_all
 from services.payments.model.bills import FLOW_HEADER, TRADE_HEADER, yuan
 from services.payments.queries import bills
 from services.payments.store.days import next_day
+from tests.backends.deposits import paid_in
 from tests.contract.payments.house import BUYER, OPENID, SHOP
 
 DAY_MS = 86_400_000
@@ -42,7 +42,7 @@ def two_days(house):
     (order_id,) = house.order_ids(returned)
     house.hear("jishi.orders.order.closed.v1", returned, order_id=order_id, was_paid=True, amount=700)
     house.send_refunds()
-    commands.pay_deposit(house.store, Cause("cmd:deposit", "body"), SHOP, 5000)
+    paid_in(house.store, SHOP, 5000)
     tuesday = tomorrow()
     house.complete(kept, house.order_ids(kept)[0])
     return monday, tuesday

@@ -11,11 +11,15 @@ from services.chassis.commit import Cause
 from services.chassis.errors import Refusal
 from services.chassis.once import Result
 from services.payments import commands, jobs, queries
+from services.payments.jobs import topups
 from services.payments.model.payable import Success
 from services.payments.model.whose import Whose
 from services.payments.store import FOLD_BATCH, Store, terms
 from services.payments.store.days import begin_day
 from services.payments.store.posting import collected
+from services.payments.store.wallets import heard
+from tests.backends.deposits import paid_in
+from tests.backends.processes import wait_until
 from tests.contract.payments.house import BUYER, SHOP
 
 CASE = {"case_id": "case_1", "buyer_id": BUYER, "kind": "refund_only"}
@@ -35,7 +39,7 @@ def collect(house, *amounts) -> tuple[str, list[str]]:
 def test_a_case_after_settlement_takes_the_hold_then_the_deposit(house):
     house.shop()
     checkout_id, (order_id,) = collect(house, 1000)
-    commands.pay_deposit(house.store, Cause("cmd:d", "h"), SHOP, 300)
+    paid_in(house.store, SHOP, 300)
     assert house.complete(checkout_id, order_id) is Result.APPLIED
     assert house.balances() == {"available": 994, "deposit": 300, "held": 0}
     assert house.hear(OPENED, checkout_id, order_id=order_id, claim=1000, **CASE) is Result.APPLIED
@@ -92,8 +96,8 @@ def test_many_orders_settle_to_one_shop_at_once_and_fold_in_batches(house):
 
 def test_a_debit_sees_all_credits_however_many_wait(house):
     house.shop()
-    for number in range(FOLD_BATCH + 5):
-        commands.pay_deposit(house.store, Cause(f"cmd:{number}", "h"), SHOP, 10)
+    for _ in range(FOLD_BATCH + 5):
+        paid_in(house.store, SHOP, 10)
     checkout_id, (order_id,) = collect(house, 100_000)
     house.complete(checkout_id, order_id)
     assert house.hear(OPENED, checkout_id, order_id=order_id, claim=100_000, **CASE) is Result.APPLIED
@@ -101,18 +105,52 @@ def test_a_debit_sees_all_credits_however_many_wait(house):
     house.check()
 
 
-def test_a_deposit_is_paid_in_once_per_key(house):
+def test_a_deposit_is_only_what_the_channel_was_paid(house):
+    def asked(key, amount, body="h"):
+        return commands.open_deposit(house.store, house.channel, Cause(f"cmd:{once}{key}", body), SHOP, amount)
+
+    once = ids.secret()  # the channel remembers the numbers of other tests
+
     with pytest.raises(Refusal, match="NOT_FOUND"):
-        commands.pay_deposit(house.store, Cause("cmd:0", "h"), SHOP, 300)
+        asked(0, 300)
     house.shop()
-    first, replayed = commands.pay_deposit(house.store, Cause("cmd:1", "h"), SHOP, 300)
-    again = commands.pay_deposit(house.store, Cause("cmd:1", "h"), SHOP, 300)
-    assert (replayed, again) == (False, (first, True))
+    first, replayed = asked(1, 300)
+    again, is_again = asked(1, 300)
+    assert (replayed, is_again, again["_id"]) == (False, True, first["_id"])
     with pytest.raises(Refusal, match="IDEMPOTENCY_KEY_REUSED"):
-        commands.pay_deposit(house.store, Cause("cmd:1", "other"), SHOP, 400)
+        asked(1, 400, "other")
     with pytest.raises(Refusal, match="INVALID_ARGUMENT"):
-        commands.pay_deposit(house.store, Cause("cmd:2", "h"), SHOP, 0)
+        asked(2, 0)
+    assert house.balances()["deposit"] == 0, "a word is no money"
+    with pytest.raises(Refusal, match="CONDITION_UNMET"):
+        heard(house.store, Success(first["_id"], "t_other", 30_000, "CNY"))
+    assert house.pay(first, notify={"copies": 3}).status_code == 200
+    wait_until(lambda: house.balances()["deposit"] == 300, "the channel to tell")
+    for row in list(house.store.topups.find({"_id": first["_id"]})):
+        topups.ask(house.store, house.channel, row)
     assert house.balances()["deposit"] == 300
+    assert house.store.entries.count_documents({"kind": "deposit"}) == 1
+    house.check()
+
+
+def test_a_payment_into_a_deposit_that_nobody_told_of_is_asked_for(house):
+    house.shop()
+    row, _ = commands.open_deposit(house.store, house.channel, Cause(f"cmd:{ids.secret()}", "h"), SHOP, 300)
+    assert house.pay(row, notify={"copies": 0}).status_code == 200
+    topups.ask(house.store, house.channel, house.store.topups.find_one({"_id": row["_id"]}))
+    assert house.balances()["deposit"] == 300
+
+
+def test_a_deposit_out_of_available_takes_no_more_than_is_there_and_once(house):
+    house.shop()
+    checkout_id, (order_id,) = collect(house, 1000)
+    house.complete(checkout_id, order_id)
+    for replayed in (False, True):
+        assert commands.move_deposit(house.store, Cause("cmd:m", "h"), SHOP, 900)[1] is replayed
+    assert house.balances() == {"available": 94, "deposit": 900, "held": 0}
+    with pytest.raises(Refusal, match="INSUFFICIENT_FUNDS"):
+        commands.move_deposit(house.store, Cause("cmd:n", "h"), SHOP, 95)
+    house.check()
 
 
 def test_a_shop_is_kept_as_accounts_last_told(house):

@@ -8,12 +8,14 @@ import pytest
 from services.chassis import clock
 from services.chassis.commit import Cause
 from services.chassis.errors import Refusal
-from services.payments import commands, queries
+from services.chassis.once import Result
+from services.payments import queries
 from services.payments.commands.terms import release_deposit, set_terms
 from services.payments.commands.withdrawals import request_withdrawal
 from services.payments.jobs.withdrawals import send_withdrawal
 from services.payments.model.channel import ChannelRefusedError
 from services.payments.queries import shops
+from tests.backends.deposits import paid_in
 from tests.unit.payments.ledger_house import SHOP
 
 ACCOUNT = {"holder": "茶铺有限公司", "number": "6222 0000 0000 1234", "bank": "招商银行"}
@@ -158,7 +160,7 @@ def top_up_is_due(books) -> None:
 def test_a_deposit_that_lacks_something_is_topped_up_in_time_or_from_available(books):
     answer = terms(books, deposit_required=1000).answer
     assert answer["top_up_by"] - clock.business() > timedelta(days=2)
-    commands.pay_deposit(books.store, Cause("cmd:d", "h"), SHOP, 400)
+    paid_in(books.store, SHOP, 400)
     books.earn(250)
     shown = shops.deposit(books.store, SHOP)
     assert (shown["deposit"], shown["shortfall"], shown["overdue"]) == (400, 600, False)
@@ -171,7 +173,7 @@ def test_a_deposit_that_lacks_something_is_topped_up_in_time_or_from_available(b
     books.earn(500)
     with pytest.raises(Refusal, match="pay them in first"):
         withdraw(books, 300)
-    commands.pay_deposit(books.store, Cause("cmd:d2", "h"), SHOP, 350)
+    paid_in(books.store, SHOP, 350)
     books.fold()
     assert "top_up_by" not in books.shop()
     assert "due_at" not in books.shop()
@@ -180,7 +182,7 @@ def test_a_deposit_that_lacks_something_is_topped_up_in_time_or_from_available(b
 
 def test_what_a_deposit_lacks_is_taken_from_available_when_its_time_is_over(books):
     terms(books, deposit_required=1000)
-    commands.pay_deposit(books.store, Cause("cmd:d", "h"), SHOP, 400)
+    paid_in(books.store, SHOP, 400)
     books.earn(900)
     books.pass_time(days=3, seconds=1)
     top_up_is_due(books)
@@ -191,7 +193,7 @@ def test_what_a_deposit_lacks_is_taken_from_available_when_its_time_is_over(book
 
 def test_only_what_is_above_the_requirement_is_given_back(books):
     terms(books, deposit_required=300)
-    commands.pay_deposit(books.store, Cause("cmd:d", "h"), SHOP, 1000)
+    paid_in(books.store, SHOP, 1000)
     with pytest.raises(Refusal, match="700 fen"):
         release_deposit(books.store, Cause("cmd:r", "h"), SHOP, 701)
     first = release_deposit(books.store, Cause("cmd:r", "h"), SHOP, 700)
@@ -200,6 +202,21 @@ def test_only_what_is_above_the_requirement_is_given_back(books):
     books.store.shops.update_one({"_id": SHOP}, {"$set": {"held": {"case_1": 5}}})
     with pytest.raises(Refusal, match="case_1"):
         release_deposit(books.store, Cause("cmd:r2", "h"), SHOP, 1)
+
+
+def test_a_refund_that_the_merchant_grants_itself_does_not_lock_the_deposit(books):
+    checkout_id, order_id = books.paid(500)
+    books.complete(checkout_id, order_id)
+    paid_in(books.store, SHOP, 1000)
+    grant = {"order_id": order_id, "refund_id": "rf-m1", "line": 1, "quantity": 0, "amount": 100}
+    assert books.hear("jishi.orders.order.refund_granted.v1", checkout_id, **grant) is Result.APPLIED
+    assert books.store.entry("refund:rf-m1")["terms"] == {"cause": "merchant"}
+    release_deposit(books.store, Cause("cmd:r", "h"), SHOP, 900)
+    case = {"case_id": "case_1", "order_id": order_id, "claim": 50}
+    assert books.hear("jishi.disputes.case.opened.v1", checkout_id, **case) is Result.APPLIED
+    assert books.hear("jishi.disputes.case.closed.v1", checkout_id, **case) is Result.APPLIED
+    with pytest.raises(Refusal, match="15 days"):
+        release_deposit(books.store, Cause("cmd:r2", "h"), SHOP, 100)
 
 
 def test_terms_are_named_by_field_and_remembered(books):

@@ -5,10 +5,9 @@ from datetime import timedelta
 import pytest
 
 from services.chassis import clock
-from services.chassis.commit import Cause
 from services.chassis.errors import Refusal
-from services.payments import commands
 from services.payments.queries import ledger as queries
+from tests.backends.deposits import paid_in
 from tests.unit.payments.ledger_house import OTHER, SHOP
 
 DAYS = 70
@@ -46,7 +45,7 @@ def test_a_balance_is_told_as_it_was_at_any_moment(books):
 
 def test_opening_and_movements_are_the_closing_in_pages_and_as_a_file(books):
     seen = months_of_trade(books)
-    commands.pay_deposit(books.store, Cause("cmd:d", "h"), SHOP, 300)
+    paid_in(books.store, SHOP, 300)
     asked = {"shop_id": SHOP, "from_time": seen[2][0] + timedelta(milliseconds=1)}
     asked["to_time"] = books.pass_time(seconds=1)
     lines, after = [], None
@@ -57,7 +56,7 @@ def test_opening_and_movements_are_the_closing_in_pages_and_as_a_file(books):
             break
     moved = {"available": 0, "deposit": 0}
     for line in lines:
-        assert line["cause"].startswith(("evt:", "cmd:")), "every line names what caused it"
+        assert line["cause"].startswith(("evt:", "cmd:", "chn:")), "every line names what caused it"
         for move in line["movements"]:
             moved[move["account"]] += move["amount"]
     assert page["opening"] == {"available": seen[2][1]}
@@ -89,7 +88,7 @@ def test_a_statement_asked_for_wrongly_says_what_to_mend(books):
 def test_a_pocket_that_was_moved_for_the_first_time_after_its_day_was_summed_is_in_the_balance(books):
     books.earn(100)
     books.seal()
-    commands.pay_deposit(books.store, Cause("cmd:deposit", "b"), SHOP, 500)
+    paid_in(books.store, SHOP, 500)
     books.seal()
     books.pass_time(days=1)
     told = queries.balance_at(books.store, SHOP, clock.business())
