@@ -243,7 +243,10 @@ def test_a_buyer_is_another_openid_to_every_account(house, verify):
 
 def test_a_shop_that_is_suspended_is_so_described_at_once(house):
     _, _, shop_id = open_shop(house)
-    described = lambda: queries.describe_parties(house.store, house.key, "", [shop_id], [])["shops"][0]["state"]  # noqa: E731
+
+    def described():
+        return queries.describe_parties(house.store, house.key, "", [shop_id], [])["shops"][0]["state"]
+
     assert described() == "open"
     merchants.step_shop(house, cause(), shop_id, "suspend", "假货")
     assert described() == "suspended"

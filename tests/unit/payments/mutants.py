@@ -81,7 +81,8 @@ def planted(mutant: Mutant) -> Iterator[None]:
     assert source.count(there) == 1, f"{function.__qualname__} has {source.count(there)} × {there!r}"
     scope: dict[str, Any] = {}
     module = sys.modules[function.__module__]
-    exec(compile(source.replace(there, instead), module.__file__ or "", "exec"), vars(module) | {}, scope)  # noqa: S102
+    code_of_bug = compile(source.replace(there, instead), module.__file__ or "", "exec")
+    exec(code_of_bug, vars(module) | {}, scope)  # noqa: S102 - our own source with one change
     made = scope[function.__name__]
     code, function.__code__ = function.__code__, made.__code__
     try:

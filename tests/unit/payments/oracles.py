@@ -174,9 +174,9 @@ def bills_close(world: World) -> None:
         parts: dict[str, int] = {}
         for day in days:
             of_day = [entry for entry in entries if f"{shop}|{day}" in entry["books"]]
-            rows, accounts = bills.rows(bills.total(parts), of_day, shop), bills.accounts(parts, of_day, shop)
+            rows, accounts = bills.rows(sum(parts.values()), of_day, shop), bills.accounts(parts, of_day, shop)
             closing = {one["account"]: one["closing"] for one in accounts}
-            assert bills.total(parts) + sum(row["amount"] for row in rows) == sum(closing.values())
+            assert sum(parts.values()) + sum(row["amount"] for row in rows) == sum(closing.values())
             parts = closing
         closings += sum(parts.values())
     owned = sum(
@@ -197,7 +197,8 @@ def sums_of_periods_are_the_journal_s(world: World) -> None:
                 told[pocket] = told.get(pocket, 0) + amount
         for span in (periods.DAY, periods.MONTH):
             found = periods.summed([row for row in rows if (row["owner"], row["span"]) == (shop, span)])
-            assert {pocket: amount for (_, pocket), amount in found.items() if amount} == told
+            own = {pocket: amount for (_, pocket), amount in found.items() if pocket not in periods.WITH_ORDERS}
+            assert {pocket: amount for pocket, amount in own.items() if amount} == told
 
 
 def the_channel_agrees(world: World, payments: Mapping[str, int]) -> None:

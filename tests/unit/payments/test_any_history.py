@@ -135,7 +135,7 @@ class Trade(RuleBasedStateMachine):
     @rule(number=st.sampled_from(["n0", "n1"]))
     def a_code_is_reversed(self, number):
         """Begun here, then at the channel: where it was paid there, its success goes back whenever it is told."""
-        change = payables.reversing(self.world.payable, number)
+        change = payables.reversing(self.world.payable, number, int(self.now.timestamp() * 1000))
         if change is None or self.world.payable["state"] != "open":
             return
         self.world.payable = changed(self.world.payable, change)

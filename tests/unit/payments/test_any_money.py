@@ -167,7 +167,7 @@ class Money(Pockets):
         row = {"_id": number, "amount": amount, "account": ACCOUNT}
         before = self.world.purse()
         done = self._shop_does(
-            lambda books: withdrawals.request(books.shop, books.credits, row, DRAWING, self.now, today=0)
+            lambda books: withdrawals.request(books.shop, books.credits, row, DRAWING, 1, today=self._drawn_today())
         )
         assert done is None or self.world.shop["receivable"] == 0, "debts come first"
         assert done is None or amount + DRAWING.fee <= before.available - before.receivable
@@ -311,6 +311,12 @@ class Money(Pockets):
             back = [row["amount"] for row in self.world.refunds.values() if row["order_id"] == share["order_id"]]
             assert sum(back) <= share["amount"]
             assert len(back) <= 50
+
+    def _drawn_today(self):
+        """What was asked for since midnight and did not fail."""
+        today = oracles.midnight_after(self.now, 0)
+        rows = self.world.of(withdrawals.ROWS)
+        return sum(row["amount"] for row in rows if row["state"] != "failed" and self._day(row) == today)
 
     def _day(self, row):
         entry = self.world.entries[f"withdraw:{row['_id']}"]
