@@ -45,9 +45,21 @@ BOOKKEEPING = frozenset(
 )
 """Fields that say how or when a document was written, not what it says. ``serial`` and ``position`` are made of time, ``at`` is one."""
 NOT_DUMPED = frozenset(
-    {"handled", "applied_archive", "answers", "subscribers", "import_files", "placings", "reconciliations"}
+    {
+        "handled",
+        "applied_archive",
+        "answers",
+        "subscribers",
+        "import_files",
+        "placings",
+        "reconciliations",
+        "milestones",
+    }
 )
-"""How deliveries and commands were remembered; the blocks of uploaded files; that a real day is still to be compared with the channel's."""
+"""How deliveries and commands were remembered; the blocks of uploaded files; that a real day is still to be compared with the channel's;
+where lists may look, which is drawn with the ids."""
+TOGETHER = {"inbox": "messages", "checkouts": "checkouts"}
+"""Collections with rows of what was written together → the field that holds it."""
 IN_ORDER_OF_ARRIVAL = frozenset({"timeline", "refunds", "cases", "transactions", "rejected_payments"})
 TOKEN = re.compile(r"(?=[-A-Za-z0-9_]*[0-9])[-A-Za-z0-9_]{18,}")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
@@ -86,6 +98,8 @@ def _apart(name: str, row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         for movement in row["movements"]:
             by_order[movement["ref"]].append({part: movement[part] for part in ("sku_id", "delta")})
         return [{"kind": row["kind"], "ref": ref, "movements": moved} for ref, moved in by_order.items()]
+    if TOGETHER.get(name) in row:
+        return list(row[TOGETHER[name]])
     return [row]
 
 

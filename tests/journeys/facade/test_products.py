@@ -9,7 +9,8 @@ import pytest
 from tests.backends.processes import wait_until
 from tests.journeys.facade.asking import RETRIED, create, info
 from tests.journeys.old_shop import BLACK, COLOUR, LEAF, RED, SIZE, M, body
-from tests.journeys.test_catalog import done
+from tests.journeys.test_catalog import ended
+from tests.journeys.test_imports import send
 
 
 def test_a_product_lives_as_in_the_manual(old, shop):
@@ -125,8 +126,9 @@ def test_who_sends_back_what_get_shows_changes_nothing(old, shop):
 
 def test_what_was_on_sale_stays_as_it_was_also_where_an_undo_made_it_a_draft_again(old, shop):
     line = {"external_id": "tea", "name": "茶", "skus": [{"price": 500, "quantity": 3}]}
-    done(shop.api, json.dumps({**line, "listed": False}) + "\n", format="jsonl")
-    sold = done(shop.api, json.dumps({**line, "listed": True}) + "\n", format="jsonl")
+    for listed in (False, True):
+        content = json.dumps({**line, "listed": listed}) + "\n"
+        sold = ended(shop.api, send(shop.api, content, "p.jsonl", format="jsonl").body["import_id"])
     (product,) = shop.api.get("/v1/products")["products"]
     assert (product["state"], product["was_listed"]) == ("listed", True)
     shop.api.post(f"/v1/imports/{sold['import_id']}:undo", {})

@@ -28,7 +28,6 @@ def lay_down(house, number, state):
     if house.product("model") is None:
         house.upsert(product("model"))
     model = house.product("model")
-    del model["external_key"]
     drawn, rows = random.Random(state), []
     for _ in range(number):
         identity = ids.product_floor(MADE_MS) + "".join(drawn.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ", k=17))
