@@ -377,4 +377,4 @@ class Trade(RuleBasedStateMachine):
 
 
 TestTrade = Trade.TestCase
-TestTrade.settings = settings(max_examples=histories(200), stateful_step_count=30, deadline=None)
+TestTrade.settings = settings(max_examples=histories(90), stateful_step_count=30, deadline=None)

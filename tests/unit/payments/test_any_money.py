@@ -335,4 +335,4 @@ class Money(Pockets):
 
 
 TestMoney = Money.TestCase
-TestMoney.settings = settings(max_examples=histories(250), stateful_step_count=40, deadline=None)
+TestMoney.settings = settings(max_examples=histories(90), stateful_step_count=40, deadline=None)
