@@ -61,7 +61,7 @@ where lists may look, which is drawn with the ids."""
 TOGETHER = {"inbox": "messages", "checkouts": "checkouts"}
 """Collections with rows of what was written together → the field that holds it."""
 IN_ORDER_OF_ARRIVAL = frozenset({"timeline", "refunds", "cases", "transactions", "rejected_payments"})
-TOKEN = re.compile(r"(?=[-A-Za-z0-9_]*[0-9])[-A-Za-z0-9_]{18,}")
+TOKEN = re.compile(r"(?=[-A-Za-z0-9_]*(?:[0-9]|[a-z][-_]*[A-Z]))[-A-Za-z0-9_]{18,}")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 MARK = "\x00"
 COLOUR = re.compile("«[0-9a-f]+»")
