@@ -15,7 +15,7 @@ from services.cli.processes import Child
 from services.cli.stack import Options, Stack
 from tests.backends.processes import PATIENCE_S, wait_until
 from tests.faults import mortal
-from tests.faults.errands import EVERYTHING
+from tests.faults.errands import EVERYTHING, changes_mind
 from tests.faults.traffic import Errand, Town, Traffic
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,7 +173,7 @@ def round_of(town, stack, seed, request):
         traffic = Traffic(town, f"{request.node.originalname[5:12]}{seed}", seed)
         started.append(traffic)
         try:
-            traffic.run(EVERYTHING, trouble)
+            traffic.run(EVERYTHING, trouble, meanwhile=changes_mind)
         except Exception:
             print(stack.loud())
             raise
